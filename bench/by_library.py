@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from run import BENCH, BUILT, ROWS, build, make_certificates, ready_port, run_load, started
+from run import ROWS, build, commands, load_command, make_certificates, ready_port, run_load, started
 
 if TYPE_CHECKING:
     from run import Row
@@ -40,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_certificates(Path(folder))
         for row in (row for row in ROWS if row.name in options.row):
-            reference, ours = (sample(row, command, options.seconds, Path(folder)) for command in servers(row, Path(folder)))
+            reference, ours = (sample(row, command, options.seconds, Path(folder)) for command in commands(row, Path(folder)))
             print(f"\n{row.name:40}{'C':>10}{'tlsio':>10}{'difference':>12}")
             for library in sorted(reference | ours, key=lambda name: reference[name] - ours[name]):
                 if max(reference[library], ours[library]) >= LEAST:
@@ -48,21 +46,11 @@ def main() -> None:
             print(f"{'all':40}{reference.total():10.1f}{ours.total():10.1f}{ours.total() - reference.total():+12.1f}", flush=True)
 
 
-def servers(row: Row, folder: Path) -> tuple[list[str], list[str]]:
-    """Return the commands of the C server and of ours, both on the first core."""
-    identity = ["--cert", str(folder / f"{row.certificate}.pem"), "--key", str(folder / f"{row.certificate}.key")]
-    trust = ["--ca", str(folder / "ca.pem")] if row.mutual else []
-    pinned = ["taskset", "--cpu-list", "0"]
-    reference = [*pinned, str(BUILT / "reference"), *row.reference.split(), *identity, *trust]
-    return reference, [*pinned, sys.executable, str(BENCH / "server.py"), "--port", "0", *row.server.split(), *identity, *trust]
-
-
 def sample(row: Row, server: list[str], seconds: str, folder: Path) -> Counter[str]:
     """Return microseconds for one unit of the row, by library."""
-    client = ["--cert", str(folder / "client.pem"), "--key", str(folder / "client.key")] if row.mutual else []
     samples = str(folder / "samples")
-    with started(server) as serving:
-        load = ["taskset", "--cpu-list", "1", str(BUILT / "load"), *shlex.split(row.load), "--seconds", seconds, *client]
+    with started(["taskset", "--cpu-list", "0", *server]) as serving:
+        load = ["taskset", "--cpu-list", "1", *load_command(row, folder), "--seconds", seconds]
         load += ["--server", str(serving.pid), "--port", ready_port(serving)]
         record = ["perf", "record", "--quiet", "-F", str(SAMPLES), "-e", "cpu-clock", "-o", samples, "-p", str(serving.pid)]
         with subprocess.Popen(record, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as recording:

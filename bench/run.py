@@ -203,21 +203,27 @@ def make_certificates(folder: Path) -> None:
     (folder / "ca.pem").write_bytes(pki.ca1().cert_pem)
 
 
+def commands(row: Row, folder: Path, loop: str = "uvloop") -> tuple[list[str], list[str]]:
+    """Return the commands of what a row is compared with, usually the C server, and of our server."""
+    identity = ["--cert", str(folder / f"{row.certificate}.pem"), "--key", str(folder / f"{row.certificate}.key")]
+    identity += ["--ca", str(folder / "ca.pem")] if row.mutual else []
+    ours = [sys.executable, str(BENCH / "server.py"), "--port", "0", "--loop", loop]
+    reference = [*ours, *row.against.split()] if row.against else [str(BUILT / "reference"), *row.reference.split()]
+    return [*reference, *identity], [*ours, *row.server.split(), *identity]
+
+
+def load_command(row: Row, folder: Path) -> list[str]:
+    """Return the command of the load generator, to which the server is still to be added."""
+    client = ["--cert", str(folder / "client.pem"), "--key", str(folder / "client.key")] if row.mutual else []
+    return [str(BUILT / "load"), *shlex.split(row.load), *client]
+
+
 def measure(row: Row, options: argparse.Namespace, folder: Path) -> Result:
     """Run the rounds of one row."""
-    identity = ["--cert", str(folder / f"{row.certificate}.pem"), "--key", str(folder / f"{row.certificate}.key")]
-    trust = ["--ca", str(folder / "ca.pem")] if row.mutual else []
-    client = ["--cert", str(folder / "client.pem"), "--key", str(folder / "client.key")] if row.mutual else []
     times = ["--seconds", str(options.seconds / options.slices), "--warm-up", str(options.warm_up / options.slices)]
     pinned_server, pinned_load = (["taskset", "--cpu-list", cpu] for cpu in options.cpus)
-
-    load = [*pinned_load, str(BUILT / "load"), *shlex.split(row.load), *times, *client]
-    reference = [*pinned_server, str(BUILT / "reference"), *row.reference.split()]
-    ours = [*pinned_server, sys.executable, str(BENCH / "server.py"), "--port", "0", "--loop", options.loop]
-    if row.against:
-        reference = [*ours, *row.against.split()]
-    ours += row.server.split()
-    servers = [[*reference, *identity, *trust], [*ours, *identity, *trust]]
+    servers = [[*pinned_server, *command] for command in commands(row, folder, options.loop)]
+    load = [*pinned_load, *load_command(row, folder), *times]
     result = Result(row, [], [])
     for _ in range(options.rounds):
         for costs, cost in zip((result.reference, result.ours), run_round(row, servers, load, options.slices), strict=True):

@@ -14,9 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shlex
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from contextlib import contextmanager
@@ -24,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from run import BENCH, BUILT, PATIENCE, ROWS, build, make_certificates
+from run import PATIENCE, ROWS, build, commands, load_command, make_certificates, ready_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +43,7 @@ def main() -> None:
         if not options.calls:
             print(f"{'instructions for one':24}{'C':>12}{'tlsio':>12}{'difference':>12}{'ratio':>8}")
         for row in options.rows:
-            reference, ours = commands(row, options, folder)
+            reference, ours = commands(row, folder, options.loop)
             if options.calls:
                 print(f"{row.name}, C: {calls_each(row, reference, folder)}")
                 print(f"{row.name}, tlsio: {calls_each(row, ours, folder)}", flush=True)
@@ -65,14 +63,6 @@ def read_options() -> argparse.Namespace:
     countable = [row for row in ROWS if row.load.split()[0] in {"handshake", "resume", "echo"} and not row.against]
     options.rows = [row for row in countable if row.name.startswith(tuple(options.row[1:] or options.row))]
     return options
-
-
-def commands(row: Row, options: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]]:
-    """Return the command lines of the C server and of ours."""
-    identity = ["--cert", str(folder / f"{row.certificate}.pem"), "--key", str(folder / f"{row.certificate}.key")]
-    identity += ["--ca", str(folder / "ca.pem")] if row.mutual else []
-    ours = [sys.executable, str(BENCH / "server.py"), "--port", "0", "--loop", options.loop, *row.server.split()]
-    return [str(BUILT / "reference"), *row.reference.split(), *identity], [*ours, *identity]
 
 
 def instructions_each(row: Row, server: list[str], folder: Path, keep: Path) -> float:
@@ -150,14 +140,10 @@ class Started:
 @contextmanager
 def started(row: Row, server: list[str], folder: Path) -> Iterator[Started]:
     """Start a server, and end it after the block."""
-    client = ["--cert", str(folder / "client.pem"), "--key", str(folder / "client.key")] if row.mutual else []
     # The order of sets, and with it some work at random, depends on the hashes of strings.
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     with subprocess.Popen(server, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        ready = process.stdout.readline().split() if process.stdout is not None else []
-        if ready[:1] != ["READY"]:
-            raise SystemExit(f"The server did not start: {shlex.join(server)}")
-        load = [str(BUILT / "load"), *shlex.split(row.load), *client, "--server", str(process.pid), "--port", ready[1]]
+        load = [*load_command(row, folder), "--server", str(process.pid), "--port", ready_port(process)]
         try:
             yield Started(process, load)
         finally:
