@@ -44,7 +44,7 @@ static void make(world *w, tio_context *contexts[2], int version) {
     unsigned others[] = { 0, 0, TIO_WANT_KEYS | TIO_WANT_OFFER, TIO_WANT_CLIENT, TIO_WANT_ACCEPTED };
     for (int i = 0; i < 2; i++) contexts[i] = server_context(version, i ? &server_b : &server_a, 0);
     tio_gate_init(&w->gate);
-    tio_gate_set_context(&w->gate, contexts[0]);
+    tio_gate_set_default(&w->gate, contexts[0], atomic_load(&w->gate.wants));
     w->gate.ring = tio_ring_new();
     w->gate.threads = 1 + any(3);
     w->gate.keep_alive = -1;
@@ -116,7 +116,7 @@ static void client_act(world *w, visitor *v, int may_dial) {
 static void server_act(world *w, tio_context *contexts[2], int *listening) {
     uint8_t key[TIO_TICKET_KEY] = { (uint8_t)any(256) };
     switch (any(40)) {
-    case 0: tio_gate_set_context(&w->gate, contexts[any(2)]); break;
+    case 0: tio_gate_set_default(&w->gate, contexts[any(2)], atomic_load(&w->gate.wants)); break;
     case 1: tio_ring_push(w->gate.ring, key); break;
     case 2:
         tio_threads_pause(w->r);

@@ -325,7 +325,7 @@ static void begin(play *p) {
     } else {
         p->r = tio_reactor_new();
         tio_gate_init(&p->gate);
-        tio_gate_set_context(&p->gate, p->context);
+        tio_gate_set_default(&p->gate, p->context, atomic_load(&p->gate.wants));
         p->gate.ring = tio_ring_new();
         atomic_store(&p->gate.wants, p->wants);
         p->gate.policy.renegotiation = (tio_renegotiation){ 1000, 1 };

@@ -53,7 +53,7 @@ static void *exchange(void *unused) {
         else tio_ring_set(gate.ring, keys[0], 3);
         tio_ring_first(gate.ring, keys[(i + 1) % 3]);
         tio_ring_keep(gate.ring, i % 2 ? 0 : 1000000000);
-        tio_gate_set_context(&gate, contexts[i / 2 % 2][i % 2]);
+        tio_gate_set_default(&gate, contexts[i / 2 % 2][i % 2], atomic_load(&gate.wants));
         atomic_store(&gate.wants, i);
         sched_yield();
     }
@@ -66,7 +66,7 @@ int main(void) {
     tio_gate_init(&gate);
     gate.ring = tio_ring_new();
     for (int i = 0; i < 4; i++) contexts[i / 2][i % 2] = server_context(versions[i / 2], i % 2 ? &server_a : &server_b, WANT_CERT);
-    tio_gate_set_context(&gate, contexts[0][0]);
+    tio_gate_set_default(&gate, contexts[0][0], atomic_load(&gate.wants));
     atomic_store(&running, 2);
     for (int i = 0; i < 2; i++) pthread_create(&threads[i], NULL, shake_hands, (void *)(uintptr_t)&versions[i]);
     pthread_create(&threads[2], NULL, exchange, NULL);

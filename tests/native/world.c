@@ -30,7 +30,7 @@ void world_make(world *w, int version, unsigned wants) {
     *w = (world){ .r = tio_reactor_new() };
     tio_context *ctx = server_context(version, &server_a, 0);
     tio_gate_init(&w->gate);
-    tio_gate_set_context(&w->gate, ctx);
+    tio_gate_set_default(&w->gate, ctx, atomic_load(&w->gate.wants));
     tio_context_release(ctx);
     w->gate.ring = tio_ring_new();
     atomic_store(&w->gate.wants, wants);

@@ -363,7 +363,7 @@ typedef struct {
 typedef struct {
     /* protects `context`, `answers` and `peers`, which any thread may change */
     pthread_mutex_t lock;
-    /* for new connections; changed only by tio_gate_set_context() */
+    /* for new connections; changed only by tio_gate_set_default() */
     tio_context *context;
     struct tio_answers *answers;        /* see tio_gate_remember() */
     tio_ring *ring;
@@ -400,8 +400,8 @@ typedef struct {
 void tio_gate_init(tio_gate *);         /* the memory is the caller's, and zeroed */
 /* releases context, answers, ring and lock; the gate must not have connections left */
 void tio_gate_free(tio_gate *);
-void tio_gate_set_context(tio_gate *, tio_context *);                   /* any thread */
-/* the same, and the questions that belong to it: no connection gets one without the other */
+/* Any thread: the default context and the questions that belong to it. No connection gets one without
+ * the other. */
 void tio_gate_set_default(tio_gate *, tio_context *, unsigned wants);
 
 /* answers.c: TIO_ASK_HELLO is not asked about a name whose context is remembered, unless the client

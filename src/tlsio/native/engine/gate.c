@@ -21,18 +21,15 @@ void tio_gate_free(tio_gate *g) {
     pthread_mutex_destroy(&g->lock);
 }
 
-static void set_context(tio_gate *g, tio_context *ctx, const unsigned *wants) {
+void tio_gate_set_default(tio_gate *g, tio_context *ctx, unsigned wants) {
     tio_context_retain(ctx);
     pthread_mutex_lock(&g->lock);
     tio_context *old = g->context;
     g->context = ctx;
-    if (wants) atomic_store(&g->wants, *wants);
+    atomic_store(&g->wants, wants);
     pthread_mutex_unlock(&g->lock);
     tio_context_release(old);
 }
-
-void tio_gate_set_context(tio_gate *g, tio_context *ctx) { set_context(g, ctx, NULL); }
-void tio_gate_set_default(tio_gate *g, tio_context *ctx, unsigned wants) { set_context(g, ctx, &wants); }
 
 tio_context *tio_gate_context(tio_gate *g, uint16_t *wants) {
     pthread_mutex_lock(&g->lock);
