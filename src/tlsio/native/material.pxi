@@ -537,8 +537,13 @@ def _undecryptable(material):
     if material.passphrase is None:
         hint = "The private key is encrypted: set passphrase=."
     else:
-        hint = "The passphrase is not the one the key was encrypted with."
+        hint = "The passphrase is not the one the key was encrypted with." + _stray_line_end(material)
     return _failure(f"Cannot decrypt the private key of {material.label}", code="ERR_OSSL_BAD_DECRYPT", hint=hint)
+
+
+def _stray_line_end(material):
+    """A passphrase that was read from a file often has the line end of that file."""
+    return " It ends with a line break: use text.rstrip(), if that does not belong to it." if material.passphrase[-1:] in (b"\n", b"\r") else ""
 
 
 def _unopenable(material, has_mac):
@@ -553,5 +558,5 @@ def _unopenable(material, has_mac):
     hint = "It is damaged: get it again from its source."
     # Without a MAC, a wrong passphrase has the same effect as corrupt contents.
     if not has_mac or any(library == ERR_LIB_PKCS12 and reason == PKCS12_R_MAC_VERIFY_FAILURE for library, reason, _, _ in errors):
-        hint = "It is encrypted: set passphrase=." if material.passphrase is None else "The passphrase is wrong."
+        hint = "It is encrypted: set passphrase=." if material.passphrase is None else "The passphrase is wrong." + _stray_line_end(material)
     return _failure(f"Cannot open the PKCS#12 of {material.label}", hint=hint, errors=errors)
