@@ -32,7 +32,7 @@ from tlsio.https.process.ticket_periods import KeySchedule
 
 class Quick(KeySchedule):
     def __init__(self, *, period=None):
-        super().__init__(3.0, period=period)
+        super().__init__(5.0, period=period)
 
 if __name__ == "__main__":
     run.KeySchedule = Quick
