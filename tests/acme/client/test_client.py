@@ -269,7 +269,7 @@ async def test_an_order_that_is_not_decided_in_time(pebble: Pebble) -> None:
         with pytest.raises(tlsio.ACMEError) as caught:
             await client.wait_for_order(account, order, "ready")
     assert caught.value.code == "ERR_ACME_TIMEOUT"
-    assert 50 <= sum(sleeps.waits) <= 60
+    assert 40 <= sum(sleeps.waits) <= 60  # slow answers count too, and those of a busy machine may take seconds
     assert len(sleeps.waits) <= 20
 
 

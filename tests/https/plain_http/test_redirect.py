@@ -223,7 +223,7 @@ async def test_a_body_does_not_cost_the_answer() -> None:
 @pytest.mark.parametrize("sent", ["", "GET / HT", GET])
 async def test_a_slow_client_is_dropped(sent: str) -> None:
     """One that says nothing, or half of it, or does not close after the answer."""
-    async with redirecting(timeout=0.05) as server:
+    async with redirecting(timeout=0.2) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(sent.encode())
         with suppress(ConnectionError):
