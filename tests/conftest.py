@@ -30,8 +30,10 @@ from watchdog import Watchdog
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-# On a busy machine an example may take any time; the limits below count. With FIRST= they are the same in each run.
-hypothesis.settings.register_profile("tests", deadline=None, derandomize="FIRST" in os.environ)
+# On a busy machine an example may take any time, to make and to run; the limits below count. With FIRST= they are the same in each run.
+hypothesis.settings.register_profile(
+    "tests", deadline=None, derandomize="FIRST" in os.environ, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("tests")
 
 TEST_TIMEOUT = 30.0

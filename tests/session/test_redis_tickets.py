@@ -117,7 +117,7 @@ async def test_clocks_may_differ_by_seconds(redis_server: RedisServer) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     skews=st.lists(st.floats(-5.0, 5.0), min_size=2, max_size=4),
     interval=st.floats(60.0, 1200.0),
