@@ -236,7 +236,7 @@ class _Anything:
 @asynccontextmanager
 async def _an_authority(page: pages.Page) -> AsyncIterator[None]:
     """Pebble in the place of Let's Encrypt."""
-    with Pebble(retry_after=0, environment={"PEBBLE_VA_ALWAYS_VALID": "1"}) as authority:
+    with Pebble(retry_after=0, profiles={"default": 90 * 86400}, environment={"PEBBLE_VA_ALWAYS_VALID": "1"}) as authority:
         for host in ("acme-v02", "acme-staging-v02"):
             page.replaced[f"https://{host}.api.letsencrypt.org/directory"] = authority.directory_url
         page.replaced["/var/lib/tlsio"] = "storage"

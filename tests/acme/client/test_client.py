@@ -35,8 +35,8 @@ def customers_only() -> Iterator[Pebble]:
 
 @pytest.fixture(scope="module")
 def with_other_chains() -> Iterator[Pebble]:
-    """An authority with three roots, and an intermediate more; it refuses every fifth nonce."""
-    with Pebble(nonce_reject=20, environment={"PEBBLE_ALTERNATE_ROOTS": "2", "PEBBLE_CHAIN_LENGTH": "2"}) as running:
+    """An authority with three roots, and an intermediate more; it refuses one nonce of seven."""
+    with Pebble(nonce_reject=14, environment={"PEBBLE_ALTERNATE_ROOTS": "2", "PEBBLE_CHAIN_LENGTH": "2"}) as running:
         yield running
 
 
@@ -171,8 +171,8 @@ async def test_each_type_of_challenge_leads_to_a_certificate(pebble: Pebble) -> 
             assert chain.pem.count(b"BEGIN CERTIFICATE") == len(chain.certificates) == 2
 
 
-async def test_a_fifth_of_all_nonces_may_be_refused(with_other_chains: Pebble) -> None:
-    """RFC 8555 §6.5: with the nonce of the refusal. Ten refusals in a row, which are too many, have a chance of 1e-7."""
+async def test_one_nonce_of_seven_may_be_refused(with_other_chains: Pebble) -> None:
+    """RFC 8555 §6.5: with the nonce of the refusal. Ten refusals in a row, which are too many, have a chance of 3e-9, and of 2e-7 in all requests of this file."""
     pebble = with_other_chains
     async with client_of(pebble) as client, Web().listen(pebble.http_port) as web:
         chain = await obtain(client, await register(client), ["client-2.example.test"], web)
@@ -269,7 +269,7 @@ async def test_an_order_that_is_not_decided_in_time(pebble: Pebble) -> None:
         with pytest.raises(tlsio.ACMEError) as caught:
             await client.wait_for_order(account, order, "ready")
     assert caught.value.code == "ERR_ACME_TIMEOUT"
-    assert 50 <= sum(sleeps.waits) <= 60
+    assert 40 <= sum(sleeps.waits) <= 60  # slow answers count too, and those of a busy machine may take seconds
     assert len(sleeps.waits) <= 20
 
 
