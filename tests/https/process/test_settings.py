@@ -243,6 +243,13 @@ def test_private_names_are_for_other_authorities() -> None:
         assert found is not None
 
 
+def test_one_of_several_sites_is_named_by_its_place() -> None:
+    """As they have no names."""
+    with pytest.raises(ConfigError, match=r"^x: \[\[site\]\] 2 of 2: cert must be a path, got 3 ") as caught:
+        parse({"app": "x", "site": [{"cert": "a.pem"}, {"cert": 3}]}, Path(), "x")
+    assert caught.value.code == "ERR_HTTPS_SETTINGS"
+
+
 def test_mistakes_of_a_command_line_have_no_file() -> None:
     """The message begins with the option."""
     with pytest.raises(ConfigError, match=r"^port must be a whole number"):

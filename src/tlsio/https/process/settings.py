@@ -298,7 +298,9 @@ def parse(given: Mapping[str, Any], folder: Path, label: str, *, options: Collec
             app=app,
             **({} if acme is None else _PUBLIC) | _checked(found, Settings, folder, start, options),
             acme=None if acme is None else _parse_acme(acme, folder, f"{start}[acme]: ", options),
-            sites=tuple(Site(**_checked(site, Site, folder, f"{start}[[site]]: ")) for site in sites),
+            sites=tuple(
+                Site(**_checked(site, Site, folder, f"{start}{_name_site(index, sites)}: ")) for index, site in enumerate(sites, 1)
+            ),
             limits=Limits(**_checked(limits, Limits, folder, f"{start}[limits]: ")),
             hsts=HSTS(**_checked({} if hsts is True else hsts, HSTS, folder, f"{start}[hsts]: ")) if hsts is not False else None,
         )
@@ -309,6 +311,10 @@ def parse(given: Mapping[str, Any], folder: Path, label: str, *, options: Collec
         if hint is not None and "None" in hint:
             hint = None if is_option else hint.replace("None", "false")  # TOML has no null, and options have no word for it
         raise ConfigError(f"{'' if is_option else start}{error.message}", code="ERR_HTTPS_SETTINGS", hint=hint) from None
+
+
+def _name_site(index: int, sites: list[Any]) -> str:
+    return "[[site]]" if len(sites) == 1 else f"[[site]] {index} of {len(sites)}"
 
 
 def _parse_acme(given: object, folder: Path, start: str, options: Collection[str]) -> ACME:
