@@ -7,6 +7,7 @@ import socket
 import ssl
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -662,6 +663,13 @@ def test_options_have_their_public_name(name: str) -> None:
     options = getattr(tlsio, name)
     assert repr(options) == f"<class 'tlsio.{name}'>"
     assert pickle.loads(pickle.dumps(options)) is options  # noqa: S301
+
+
+@pytest.mark.parametrize(("value", "shown"), [("many", "'many'"), (True, "bool"), (2.0, "float")])
+def test_wrong_number_of_threads_says_all_forms(value: Any, shown: str) -> None:
+    """A number would do as well as the word."""
+    with pytest.raises(UsageError, match=rf"^options\.handshake_threads must be an int from 0 to 256, or 'auto', got {shown} "):
+        parse_server_options({"handshake_threads": value})
 
 
 @pytest.mark.parametrize(
