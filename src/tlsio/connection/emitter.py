@@ -7,7 +7,7 @@ from collections.abc import Callable
 from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from tlsio.connection.tasks import failure_of_task, find_awaitable
+from tlsio.connection.tasks import failure_of_task, find_listener_awaitable
 from tlsio.model.checks import explain_unknown_event
 from tlsio.model.errors import UsageTypeError, UsageValueError
 from tlsio.model.other_names import OtherName, add_other_names
@@ -131,13 +131,13 @@ class Emitter:
 
     def _call(self, fn: Listener, args: tuple[object, ...]) -> None:
         try:
-            result = fn(*args)
+            awaitable = find_listener_awaitable(fn(*args))
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  (user code: any exception is reported)
             self._listener_failed(error)
             return
-        if (awaitable := find_awaitable(result)) is not None:
+        if awaitable is not None:
             self._spawn(awaitable)
 
     def _listeners_changed(self, event: str) -> None:

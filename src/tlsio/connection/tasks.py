@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from tlsio.model.errors import UsageStateError
+from tlsio.model.errors import UsageStateError, UsageTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
 
-__all__ = ["as_coroutine", "current_loop", "drop_awaitable", "ends_task", "failure_of_task", "find_awaitable", "running_loop"]
+__all__ = [
+    "as_coroutine",
+    "current_loop",
+    "drop_awaitable",
+    "ends_task",
+    "failure_of_task",
+    "find_awaitable",
+    "find_listener_awaitable",
+    "running_loop",
+]
 
 
 def current_loop() -> asyncio.AbstractEventLoop | None:
@@ -43,6 +53,21 @@ def find_awaitable(result: object) -> Awaitable[Any] | None:
     if result is None or result is True or result is False or not inspect.isawaitable(result):
         return None
     return result
+
+
+def find_listener_awaitable(result: object) -> Awaitable[Any] | None:
+    """As `find_awaitable`, for what a listener returned.
+
+    Raises:
+        UsageTypeError: it returned a generator, so nothing of the listener has run.
+    """
+    awaitable = find_awaitable(result)
+    if awaitable is None and isinstance(result, GeneratorType | AsyncGeneratorType):
+        raise UsageTypeError(
+            f"The listener {result.__qualname__} is a generator, because it has a yield: a call runs nothing of it",
+            hint="Give a plain or an async function, without yield.",
+        )
+    return awaitable
 
 
 def drop_awaitable(result: object) -> None:

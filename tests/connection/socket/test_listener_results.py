@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import tlsio
 from net import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    import tlsio
     from net import Net, Pair
 
 
@@ -194,3 +194,44 @@ async def test_closed_server_waits_for_data_listeners(net: Net) -> None:
         await server.wait_closed()
         client.destroy()
         assert state == ["done"]
+
+
+def generator(*_: Any) -> Any:
+    """A listener with a yield, of which a call runs nothing."""
+    yield
+
+
+async def async_generator(*_: Any) -> Any:
+    """The same, async."""
+    yield
+
+
+@pytest.mark.parametrize("listener", [generator, async_generator])
+@pytest.mark.parametrize("event", ["data", "end"])
+async def test_generators_are_no_listeners(pair: Pair, event: str, listener: Any) -> None:
+    """They would do nothing without a word."""
+    async with pair() as (client, peer, _server):
+        error = once(peer, "error")
+        client.on("error", ignore)
+        peer.on(event, listener)  # type: ignore[call-overload]
+        if event == "end":
+            peer.on("data", ignore)
+        client.end(b"x")
+        found = await error
+        assert isinstance(found, tlsio.UsageError)
+        assert found.code == "ERR_INVALID_ARG_TYPE"
+        assert "is a generator" in str(found)
+        await peer.wait_closed()
+
+
+@pytest.mark.parametrize("listener", [generator, async_generator])
+async def test_generators_are_no_listeners_of_servers(net: Net, loop_errors: list[dict[str, Any]], listener: Any) -> None:
+    """The client is not left waiting for ever."""
+    async with net.serve(listener) as server:
+        client = await net.connect(server)
+        with pytest.raises(tlsio.TLSError):
+            await client.read()
+        await client.wait_closed()
+    if net.is_native:  # otherwise the caller of `upgrade` gets it
+        assert "is a generator" in str(loop_errors[0]["exception"])
+    loop_errors.clear()

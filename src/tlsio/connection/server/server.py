@@ -41,7 +41,7 @@ from tlsio.connection.server.threads import count_threads
 from tlsio.connection.server.ticket_keys import TicketKeys
 from tlsio.connection.socket.owner import SocketOwner
 from tlsio.connection.socket.tls_socket import internals_of, make_socket
-from tlsio.connection.tasks import as_coroutine, current_loop, drop_awaitable, failure_of_task, find_awaitable, running_loop
+from tlsio.connection.tasks import as_coroutine, current_loop, drop_awaitable, failure_of_task, find_listener_awaitable, running_loop
 from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
 from tlsio.model.errors import CertificateError, ConfigError, ConnectionLostError, UsageStateError, UsageTypeError, add_hint
@@ -664,7 +664,7 @@ class Server(Emitter):
             sock.close()
             return
         for function in self._callables("secure_connection"):
-            if (awaitable := find_awaitable(function(sock))) is not None:
+            if (awaitable := find_listener_awaitable(function(sock))) is not None:
                 self._tasks.run(as_coroutine(awaitable), ended)
 
     def _handshake_failed(self, sock: TLSSocket, error: BaseException, of_hook: bool) -> None:  # noqa: FBT001 - called by the socket

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from tlsio.connection.emitter import Once
 from tlsio.connection.socket.errors import IncompleteReadError, LimitOverrunError
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, ENDED, IDLE, OPEN, Lifecycle
-from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable
+from tlsio.connection.tasks import as_coroutine, failure_of_task, find_listener_awaitable
 from tlsio.model.checks import check_bytes, check_int, wrong_type
 from tlsio.model.errors import UsageStateError, UsageValueError
 from tlsio.native._core import run_in
@@ -415,7 +415,7 @@ class SocketReading(Lifecycle):
 
     def _listener_returned(self, result: object) -> None:
         """Stop the flow until an async data listener is done; any other result is ignored."""
-        awaitable = find_awaitable(result)
+        awaitable = find_listener_awaitable(result)
         if awaitable is not None:
             self._connection.set_flow(None)
             self._running_listeners += 1
