@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import pki
 from net import once
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     import tlsio
