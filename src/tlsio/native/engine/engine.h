@@ -350,7 +350,8 @@ typedef struct {
     /* a record must be complete within this time, because three bytes of a header pin 16.7 KiB; 0 =
      * no limit */
     int64_t partial_ns;
-    /* of input, 0 = no limit; the size of the certificates bounds the output */
+    /* of input that OpenSSL reads before the first handshake is done, 0 = no limit; the size of the
+     * certificates bounds the output */
     uint64_t max_handshake_bytes;
     tio_renegotiation renegotiation;    /* for TLS 1.2 clients */
     tio_psk_ask *ask_psk;               /* for TIO_WANT_PSK */
