@@ -291,7 +291,10 @@ cdef class Reactor:
         cdef Gate gate
         cdef tio_conn *c = notice.conn
         if c == NULL:
-            self._handle_refused(notice)
+            try:
+                self._handle_refused(notice)
+            except BaseException as error:
+                self._report("tlsio: a connection that was not accepted could not be reported", error)
             return
         if tio_conn_owner(c) == NULL:
             gate = <Gate>notice.gate.owner
