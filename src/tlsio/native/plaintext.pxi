@@ -135,7 +135,9 @@ cdef class Plaintext(Facts):
         if self.closing or tio_in_psk_callback():
             # while closing, input is discarded; inside a psk_callback nothing can be read
             return None
-        if not tio_conn_next(self.c) & (TIO_NEXT_READABLE | TIO_NEXT_TURN) or self._has_pulled_enough():
+        if not tio_conn_next(self.c) & (TIO_NEXT_READABLE | TIO_NEXT_TURN):
+            return None
+        if self.pulled >= PULL_BUDGET and self._must_pause():
             return None
         chunk = self._take(limit)
         if chunk is not None:
@@ -150,12 +152,12 @@ cdef class Plaintext(Facts):
             self._schedule()
         return chunk
 
-    cdef bint _has_pulled_enough(self):
-        """Whether the reader must wait for the loop's next pass. One that always finds data, from a fast
-        peer, would never let the loop run. What came before an end is not held back: the end follows
-        it at once.
+    cdef bint _must_pause(self):
+        """Whether the reader, whose budget is spent, must wait for the loop's next pass. One that always
+        finds data, from a fast peer, would never let the loop run. What came before an end is not held
+        back: the end follows it at once.
         """
-        if self.pulled < PULL_BUDGET or not self.thread or tio_conn_phase(self.c) != TIO_OPEN or tio_conn_in(self.c) != TIO_IN_OPEN:
+        if not self.thread or tio_conn_phase(self.c) != TIO_OPEN or tio_conn_in(self.c) != TIO_IN_OPEN:
             return False
         self.pulled = 0
         return True
