@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tlsio import native as native  # refuses an interpreter without its lock
 from tlsio.model import constants
 from tlsio.model.constants import defaults
+from tlsio.model.exported import lazy_names
 
 if TYPE_CHECKING:
     from tlsio.connection.asyncio_face.open import create_connection, open_connection
@@ -205,17 +206,4 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:  # otherwise a type checker would accept every misspelt name
-
-    def __getattr__(name: str) -> object:
-        """Import a public name on first use (PEP 562)."""
-        if name == "root_certificates":
-            value = __getattr__("get_ca_certificates")("bundled")
-        elif name in _HOMES:
-            value = resolve_name(_HOMES[name])
-        else:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = value
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES, root_certificates=lambda: resolve_name(_HOMES["get_ca_certificates"])("bundled"))

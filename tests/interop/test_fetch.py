@@ -746,6 +746,7 @@ async def test_wrong_urls(url: str) -> None:
     ("options", "code"),
     [
         ({"method": "PUT"}, "ERR_INVALID_ARG_VALUE"),
+        ({"headers": 5}, "ERR_INVALID_ARG_TYPE"),
         ({"method": "GET", "body": b""}, "ERR_INCOMPATIBLE_OPTION_PAIR"),
         ({"body": "text"}, "ERR_INVALID_ARG_TYPE"),
         ({"headers": {"Host": "b"}}, "ERR_INVALID_ARG_VALUE"),

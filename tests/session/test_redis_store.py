@@ -373,6 +373,7 @@ class TestMaking:
         ("options", "error"),
         [
             ({"secret": "short"}, UsageValueError),
+            ({"prefix": "\udcff"}, UsageValueError),
             ({"timeout": None}, UsageTypeError),
             ({"timeout": 0.0}, UsageValueError),
             ({"max_entry_bytes": 0}, UsageValueError),

@@ -3,8 +3,9 @@
 A name is imported when it is first used.
 """
 
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING
+
+from tlsio.model.exported import lazy_names
 
 if TYPE_CHECKING:
     from tlsio.acme.client.account import Account
@@ -113,13 +114,4 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:  # otherwise a type checker would accept every misspelt name
-
-    def __getattr__(name: str) -> object:
-        """Import a public name on first use (PEP 562)."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = resolve_name(_HOMES[name])
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

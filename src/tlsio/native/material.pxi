@@ -542,8 +542,13 @@ def _undecryptable(material):
     if material.passphrase is None:
         hint = "The private key is encrypted: set passphrase=."
     else:
-        hint = "The passphrase is not the one the key was encrypted with."
+        hint = "The passphrase is not the one the key was encrypted with." + _stray_line_end(material)
     return _failure(f"Cannot decrypt the private key of {material.label}", code="ERR_OSSL_BAD_DECRYPT", hint=hint)
+
+
+def _stray_line_end(material):
+    """A passphrase that was read from a file often has the line end of that file."""
+    return " It ends with a line break: use text.rstrip(), if that does not belong to it." if material.passphrase[-1:] in (b"\n", b"\r") else ""
 
 
 def _unopenable(material, is_unverified):
@@ -557,7 +562,7 @@ def _unopenable(material, is_unverified):
         )
     hint = "It is damaged: get it again from its source."
     if is_unverified or any(library == ERR_LIB_PKCS12 and reason == PKCS12_R_MAC_VERIFY_FAILURE for library, reason, _, _ in errors):
-        hint = "It is encrypted: set passphrase=." if material.passphrase is None else "The passphrase is wrong."
+        hint = "It is encrypted: set passphrase=." if material.passphrase is None else "The passphrase is wrong." + _stray_line_end(material)
     # Without a MAC, a wrong passphrase leaves a padding that is right once in 256 times: then what was decrypted cannot be parsed.
     code = "ERR_OSSL_BAD_DECRYPT" if is_unverified else None
     return _failure(f"Cannot open the PKCS#12 of {material.label}", code=code, hint=hint, errors=errors)

@@ -4,8 +4,9 @@
 package imports its parts when they are first used.
 """
 
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING
+
+from tlsio.model.exported import lazy_names
 
 if TYPE_CHECKING:
     from tlsio.testing.dated import DatedCertificates, certificates_at
@@ -23,10 +24,4 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:  # otherwise a type checker would accept every misspelt name
-
-    def __getattr__(name: str) -> object:
-        """Import a public name on first use (PEP 562)."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = resolve_name(_HOMES[name])
-        return value
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -56,6 +56,20 @@ async def test_the_directory_says_what_the_authority_is(pebble: Pebble) -> None:
         assert await client.directory() is not found
 
 
+async def test_an_authority_that_is_not_trusted(pebble: Pebble) -> None:
+    """The hint is about the authority's root, not about servers of one's own."""
+    async with Client(pebble.directory_url) as client:
+        with pytest.raises(tlsio.FetchError, match="unable to verify the first certificate") as caught:
+            await client.directory()
+    assert caught.value.code == "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
+    assert caught.value.hint == (
+        "If it is an authority of your own, give the root of its server as ca=, or `tlsio serve --acme-server-ca`. "
+        "Otherwise another server may have answered."
+    )
+    assert caught.value.__notes__ == [caught.value.hint]
+    assert isinstance(caught.value.__cause__, tlsio.CertificateError)
+
+
 # --- accounts ---
 
 

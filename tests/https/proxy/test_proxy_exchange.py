@@ -354,6 +354,170 @@ class TestExpect:
             assert split(await read_until(sock, b"abc"))[0] == 200
 
 
+class TestGone:
+    """A client that leaves while the backend takes no more of its body."""
+
+    UPLOAD = POST + b"%x\r\n%b" % (60_000_000, bytes(30_000_000))  # more than the kernels take
+
+    @staticmethod
+    async def stream(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Send a response without end, and read nothing."""
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(bytes(65536))
+            await writer.drain()
+
+    async def test_while_the_backend_streams(self) -> None:
+        """The exchange ends, though the response does not."""
+        async with proxying(self.stream) as (server, backend), await connect(server) as sock:
+            sending = asyncio.ensure_future(sock.send(self.UPLOAD))
+            left, same = -1, 0
+            while same < 50:  # reads of the response in which nothing of the upload was taken
+                await sock.read()
+                left, same = sock.writable_length, (same + 1 if sock.writable_length == left else 0)
+            assert left
+            sock.destroy()
+            async with asyncio.timeout(10):
+                await backend.all_left.wait()
+            with suppress(OSError):
+                await sending
+
+    async def test_while_the_backend_is_silent(self) -> None:
+        """HTTP/2: the client resets its stream. Without a limit in time, nothing else would end the request."""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            is_closed = asyncio.ensure_future(reader.read())
+            await released.wait()
+            writer.transport.resume_reading()  # type: ignore[attr-defined]
+            with suppress(ConnectionError):
+                await is_closed
+
+        released = asyncio.Event()
+        async with proxying(answer, read_timeout=None, graceful_timeout=0.5) as (server, backend), await connect(server, "h2") as sock:
+            http = await TestConnections.ask(sock, "/")
+            with suppress(TimeoutError):
+                while True:  # until nothing is taken any more
+                    async with asyncio.timeout(0.5):
+                        http.receive_data(await sock.read())
+                    while window := min(http.local_flow_control_window(1), 16384):
+                        http.send_data(1, bytes(window))
+                    await sock.send(http.data_to_send())
+            assert server._service is not None
+            assert server._service.state.tasks
+            http.reset_stream(1)
+            await sock.send(http.data_to_send())
+            async with asyncio.timeout(5):
+                while server._service.state.tasks:  # noqa: ASYNC110 - a few passes of the loop
+                    await asyncio.sleep(0)
+            released.set()
+            await backend.all_left.wait()
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Stale:
+    """Answers the first request; at the second one its connection ends with `last`. Another answers if it recovers."""
+
+    def __init__(self, last: bytes = b"", *, resets: bool = False, recovers: bool = True) -> None:
+        self.last, self.resets, self.recovers = last, resets, recovers
+        self.heads: list[bytes] = []
+        self.is_asked_again = asyncio.Event()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        is_first = not self.heads
+        self.heads.append(await head_of(reader))
+        if is_first:
+            writer.write(OK)
+            self.heads.append(await head_of(reader))
+            writer.write(self.last)
+            if self.resets:
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif self.recovers:
+            self.is_asked_again.set()
+            writer.write(OK)
+            await reader.read()
+
+
+class TestStale:
+    """A backend that closes an idle connection when a request is on its way to it."""
+
+    @staticmethod
+    async def ask(answer: Stale, method: str = "GET", body: bytes = b"", *, http2: bool = False, **options: Any) -> int:
+        """Return the status of the second request."""
+        async with proxying(answer, **options) as (server, _), client(server, http2=http2) as asking:
+            assert (await asking.get("/first")).status_code == 200
+            return (await asking.request(method, "/second", content=body or None)).status_code
+
+    @pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+    @pytest.mark.parametrize("resets", [False, True], ids=["closes", "resets"])
+    async def test_is_asked_again(self, resets: bool, http2: bool) -> None:  # noqa: FBT001
+        """Over a new connection, with the same request."""
+        answer = Stale(resets=resets)
+        assert await self.ask(answer, http2=http2) == 200
+        assert len(answer.heads) == 3
+        assert answer.heads[1] == answer.heads[2]
+
+    async def test_once(self) -> None:
+        """502 after the second failure."""
+        answer = Stale(recovers=False)
+        assert await self.ask(answer) == 502
+        assert len(answer.heads) == 3
+
+    @pytest.mark.parametrize(("method", "body"), [("POST", b""), ("PATCH", b""), ("PUT", b"body")])
+    async def test_not_what_may_have_an_effect(self, method: str, body: bytes) -> None:
+        """502: RFC 9110, section 9.2.2. A body is not here any more."""
+        answer = Stale()
+        assert await self.ask(answer, method, body) == 502
+        assert len(answer.heads) == 2
+
+    async def test_not_after_a_part_of_a_response(self) -> None:
+        """502: the backend has taken the request."""
+        answer = Stale(b"H")
+        assert await self.ask(answer) == 502
+        assert len(answer.heads) == 2
+
+    async def test_a_body_that_has_not_begun(self) -> None:
+        """A client that waits for the head of its response, or for "100 Continue", sends it to the new connection."""
+        answer = Stale()
+        put = b"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n"
+        async with proxying(answer) as (server, _), await connect(server) as sock:
+            await sock.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await read_until(sock, b"ok")
+            await sock.send(put)
+            await answer.is_asked_again.wait()
+            await sock.send(b"body")
+            await read_until(sock, b"ok")
+
+    async def test_not_a_new_connection(self) -> None:
+        """502: it was not idle."""
+
+        async def answer(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+            await head_of(reader)
+
+        async with proxying(answer) as (server, backend), client(server, http2=False) as asking:
+            assert (await asking.get("/")).status_code == 502
+            assert backend.connections == 1
+
+    async def test_not_a_late_response(self) -> None:
+        """504: the backend works on it."""
+        heads = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heads.append(await head_of(reader))
+            writer.write(OK)
+            heads.append(await head_of(reader))
+            await reader.read()
+
+        async with proxying(answer, read_timeout=0.2) as (server, _), client(server, http2=False) as asking:
+            assert (await asking.get("/")).status_code == 200
+            assert (await asking.get("/")).status_code == 504
+        assert len(heads) == 2
+
+
 class TestConnections:
     """Those to the backend, between requests and after them."""
 
@@ -362,7 +526,7 @@ class TestConnections:
         """Answer each request."""
         while True:
             await head_of(reader)
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            writer.write(OK)
 
     async def test_is_used_again(self) -> None:
         """One after the other share one, which is closed with the server."""
@@ -415,7 +579,7 @@ class TestConnections:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             got.append(await head_of(reader))
             if got[-1].startswith(b"GET "):
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                writer.write(OK)
             got.append(await reader.read())
 
         async with proxying(answer) as (server, backend), await connect(server, "h2") as sock:

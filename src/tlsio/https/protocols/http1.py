@@ -32,8 +32,9 @@ _log = logging.getLogger("tlsio.https")
 
 _MOST_HELD = 65536  # bytes of a body above which reading pauses, until the application has received them
 # Requests that wait for their turn, from which on nothing is read. Until then, a client that goes
-# is noticed. One read may bring hundreds: they are small.
+# is noticed.
 _MOST_WAITING = 16
+_END_OF_HEAD = b"\r\n\r\n"
 
 
 class Http1Protocol(asyncio.Protocol):
@@ -61,6 +62,7 @@ class Http1Protocol(asyncio.Protocol):
         "_reading",
         "_reading_paused",
         "_running",
+        "_unread",
         "_writers",
         "_writing",
         "is_full",
@@ -87,6 +89,7 @@ class Http1Protocol(asyncio.Protocol):
         self._running: Response | None = None
         self._latest: Response | None = None
         self._pipeline: deque[Response] = deque()
+        self._unread = b""  # what came with the last of them, and waits until fewer do
         self._last_words: bytes | None = None  # sent after the responses to earlier requests
         self._is_retiring = False
         # Flow control, and limits in time: `_deadline` is that of a head, or of the next request.
@@ -105,17 +108,24 @@ class Http1Protocol(asyncio.Protocol):
         self._deadline.set(self._limits.header_timeout)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what the client sent."""
-        if self._last_words is not None:
-            return
-        try:
-            rest = self._reader.feed(data)
-        except RefusedError as error:
-            self._refuse(error.refusal)
-            return
-        if rest is not None:
-            self._upgrade(rest)
-        elif self._reader.is_in_body:
+        """Parse what the client sent. What follows too many requests waits, as bytes."""
+        while data:
+            if self._last_words is not None:
+                return
+            if len(self._pipeline) >= _MOST_WAITING:
+                self._unread = data
+                return
+            end = _find_heads(data, self._reader.body_left, _MOST_WAITING - len(self._pipeline))
+            data, part = data[end:], data[:end]
+            try:
+                rest = self._reader.feed(part)
+            except RefusedError as error:
+                self._refuse(error.refusal)
+                return
+            if rest is not None:
+                self._upgrade(rest + data)
+                return
+        if self._reader.is_in_body:
             self._watch_body()
         elif self._reader.is_in_head:
             self._watch_head()
@@ -124,6 +134,7 @@ class Http1Protocol(asyncio.Protocol):
         """Report the end to the request that is being answered, and drop those that wait for it."""
         self.service.closed(self)
         self._pipeline.clear()
+        self._unread = b""
         if self._running is not None:
             self._running.end()
         self._running = self._latest = None
@@ -251,9 +262,12 @@ class Http1Protocol(asyncio.Protocol):
 
     def read_on(self) -> None:
         """Let the client go on, unless too much of what it has sent waits already."""
-        if not self._reading_paused or len(self._pipeline) >= _MOST_WAITING:
+        if not self._reading_paused:
             return
-        if self._latest is None or self._latest.held <= _MOST_HELD:
+        if self._unread and len(self._pipeline) <= _MOST_WAITING // 2:  # several at once: each time copies the rest
+            unread, self._unread = self._unread, b""
+            self.data_received(unread)
+        if not self._unread and len(self._pipeline) < _MOST_WAITING and (self._latest is None or self._latest.held <= _MOST_HELD):
             self._reading_paused = False
             self.transport.resume_reading()
             self._watch_body()
@@ -349,3 +363,14 @@ class Http1Protocol(asyncio.Protocol):
     def _say_last_words(self) -> None:
         self.transport.write(self._last_words or b"")
         self.transport.close()
+
+
+def _find_heads(data: bytes, start: int, most: int) -> int:
+    """Return a length of `data`, from `start` on, in which at most so many heads end."""
+    end = start
+    for _ in range(most):
+        found = data.find(_END_OF_HEAD, end)
+        if found < 0:
+            return len(data)
+        end = found + len(_END_OF_HEAD)
+    return end

@@ -68,6 +68,7 @@ class RequestReader:
         "_head_fields",
         "_is_repeated",
         "_is_upgrade",
+        "_length",
         "_limits",
         "_parser",
         "_protocol",
@@ -95,6 +96,7 @@ class RequestReader:
         self.is_in_head = self.is_in_body = self._is_upgrade = self.expects_100 = False
         self._is_repeated = False  # the parser reads a head that was taken already
         self._head_bytes = self._head_fields = self._body_bytes = 0
+        self._length = 0  # its content-length
         self._silent_bytes = 0  # received since the parser reported anything
 
     def _new_parser(self) -> Any:
@@ -162,6 +164,11 @@ class RequestReader:
         self._is_repeated, self._is_upgrade, self._framing = True, False, None
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%s: %s\r\n\r\n" % framing)
 
+    @property
+    def body_left(self) -> int:
+        """The bytes that are left of a body that tells its length; 0 if there is none."""
+        return self._length - self._body_bytes if self.is_in_body else 0
+
     def facts(self) -> dict[str, Any]:
         """Return what is known of the latest request, as parts of a scope."""
         path, _, query = self.url.partition(b"?")
@@ -181,7 +188,7 @@ class RequestReader:
             return
         self.url, self.method, self.version, self.headers = b"", "", "1.1", []
         self.is_in_head, self.expects_100, self._framing = True, False, None
-        self._head_bytes = self._head_fields = self._body_bytes = self._silent_bytes = 0
+        self._head_bytes = self._head_fields = self._body_bytes = self._silent_bytes = self._length = 0
         self._protocol.request_begun()
 
     def on_url(self, url: bytes) -> None:
@@ -225,8 +232,10 @@ class RequestReader:
         if name == b"transfer-encoding" and value.lower() != b"chunked":
             self._stop(UNKNOWN_CODING)
         most = self._limits.max_body_bytes
-        if most is not None and name == b"content-length" and int(value) > most:
-            self._stop(BODY_TOO_LARGE)
+        if name == b"content-length":
+            self._length = int(value)
+            if most is not None and self._length > most:
+                self._stop(BODY_TOO_LARGE)
         if value != b"0":
             self._framing = header
 

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from tlsio.connection.tasks import ends_task
 from tlsio.connection.waiters import wait_in, wake
+from tlsio.https.asgi import GONE
 from tlsio.https.protocols.refusals import SERVER_ERROR
 from tlsio.https.protocols.response import NO_CONTENT, check_body, check_status, count_down, find_control, has_body
 
@@ -159,6 +160,8 @@ class Response:
         """Tell the application that the client has gone."""
         self.is_gone = True
         self._notify()
+        if GONE in self.scope:
+            self.scope[GONE]()
 
     def _notify(self) -> None:
         self._has_news = True

@@ -49,13 +49,16 @@ class Backend:
         self._is_closed = False
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[BackendConnection]:
+    async def connection(self, *, is_new: bool = False) -> AsyncIterator[BackendConnection]:
         """Lend a connection for one request. It is closed unless both have ended in order.
+
+        Args:
+            is_new: It has served no request yet.
 
         Raises:
             BackendError: the backend cannot be reached.
         """
-        connection = self._take() or BackendConnection(await self._connect(), self._read_timeout)
+        connection = (None if is_new else self._take()) or BackendConnection(await self._connect(), self._read_timeout)
         try:
             yield connection
         finally:
@@ -132,6 +135,8 @@ class BackendConnection:
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD)
         self._is_deaf = False  # nothing can be written, or not from where a request begins
         self._is_reset = False  # the kernel reports that once: to what was written
+        self._is_reused = False
+        self._is_silent = True  # no byte of the present response has come
         self._waits_for_client = False
         self._limit: asyncio.Timeout | None = None  # while the backend is waited for
 
@@ -174,6 +179,7 @@ class BackendConnection:
                 raise BackendError("it closed the connection without a response")
             if not data and self._is_reset:  # a body without a length would seem whole
                 raise BackendError("it reset the connection")
+            self._is_silent = False
             self._http.receive_data(data)
         return event
 
@@ -217,7 +223,17 @@ class BackendConnection:
         if self._is_deaf or http.our_state is not h11.DONE or http.their_state is not h11.DONE or http.trailing_data[0]:
             return False
         http.start_next_cycle()
+        self._is_reused = self._is_silent = True
         return True
+
+    @property
+    def may_be_stale(self) -> bool:
+        """Whether a failure may come from the request before.
+
+        RFC 9112, section 9.3.1: a backend that closes an idle connection does not know that a
+        request is on its way.
+        """
+        return self._is_reused and self._is_silent
 
     @property
     def is_quiet(self) -> bool:

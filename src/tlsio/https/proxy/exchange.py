@@ -6,7 +6,8 @@ the client still sends. What ends first is
 - the response: the rest of the request is not passed on. The server lets the client finish, or
   stops it (RFC 9112, section 9.6; RFC 9113, section 8.1), and the connection to the backend, which
   has a part of a request, is closed;
-- or the client, which has gone: the connection to the backend is closed.
+- or the client, which has gone: the connection to the backend is closed. The server says so at
+  once (`GONE`), since nothing more is received while the backend takes nothing.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import h11
 
+from tlsio.https.asgi import GONE
 from tlsio.https.proxy.backend import BackendError
 from tlsio.https.proxy.directions import run_both
 from tlsio.https.proxy.headers import without_connection
@@ -33,6 +36,7 @@ __all__ = ["Exchange"]
 
 _STATUSES = range(200, 600)  # RFC 9110, section 15: others are invalid, or not the response itself
 _WITHOUT_BODY = frozenset({204, 304})
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110, section 9.2.2
 _NOT_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
 # Seconds that the body waits for the backend's "100 Continue". RFC 9110, section 10.1.1: a client
 # "SHOULD NOT wait for an indefinite period". curl waits as long.
@@ -47,20 +51,24 @@ class Exchange:
         is_gone: The client left before it was known whether the request has a body.
     """
 
-    def __init__(self, receive: Receive, send: Send) -> None:
-        """Take ASGI's functions of a request."""
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take what ASGI gives for a request."""
         self.is_started = self.is_gone = False
+        self._scope = scope
         self._receive = receive
         self._send = send
         self._first: asyncio.Future[Message] | None = None  # what the client sends first
+        self._has_body_begun = False  # a part of it was for a backend
+        self._has_ended = False  # the client has sent all of the request
         self._continues = asyncio.Event()  # the backend has answered
 
-    async def has_body(self, scope: Scope) -> bool:
+    async def has_body(self) -> bool:
         """Return whether the request has a body, or may get one.
 
         Without a header that says so, as HTTP/2 may be, it has none if it has ended.
         """
-        lengths = {name: value for name, value in scope["headers"] if name in {b"content-length", b"transfer-encoding"}}
+        scope, framing = self._scope, {b"content-length", b"transfer-encoding"}
+        lengths = {name: value for name, value in scope["headers"] if name in framing}
         if lengths:
             return lengths.get(b"content-length") != b"0"
         if scope["http_version"] != "2":
@@ -76,7 +84,7 @@ class Exchange:
         return bool(message.get("body")) or message.get("more_body", False)
 
     def end(self) -> None:
-        """Receive nothing more, if `run` has not been called."""
+        """Receive nothing more."""
         if self._first is not None:
             self._first.cancel()
 
@@ -87,8 +95,21 @@ class Exchange:
             BackendError: the response is not a whole one.
         """
         expects = self._first is None and _expects(request.headers)
-        # The request comes first: nothing is received before the head is with the library.
-        await run_both(self._pass_request(connection, request, expects=expects), self._pass_response(connection))
+        gone = asyncio.get_running_loop().create_future()
+        self._scope[GONE] = partial(_finish, gone)
+        try:
+            # The request comes first: nothing is received before the head is with the library.
+            await run_both(self._pass_request(connection, request, expects=expects), self._pass_response(connection), until=gone)
+        finally:
+            del self._scope[GONE]
+
+    def may_repeat(self, request: h11.Request) -> bool:
+        """Return whether the request may be sent again, to which no response has come.
+
+        RFC 9110, section 9.2.2: "A proxy MUST NOT automatically retry non-idempotent requests." A
+        body that was passed on is not here any more.
+        """
+        return request.method in _IDEMPOTENT and not self._has_body_begun
 
     async def _pass_request(self, connection: BackendConnection, request: h11.Request, *, expects: bool) -> None:
         """Pass the request on, and wait until the client has gone."""
@@ -98,17 +119,30 @@ class Exchange:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CONTINUE):
                     await self._continues.wait()
-        has_ended = False
-        message = await (self._first or self._receive())
-        while message["type"] != "http.disconnect":
+        while not self._has_ended:
+            message = await self._next()
+            if message["type"] == "http.disconnect":
+                return
             connection.wait_for_client(waits=False)
-            if not has_ended and (chunk := message.get("body", b"")):
+            self._has_ended = not message.get("more_body", False)
+            if chunk := message.get("body", b""):
+                self._has_body_begun = True
                 await connection.send(h11.Data(data=chunk))
-            if not has_ended and not message.get("more_body", False):
-                has_ended = True
-                await connection.send(h11.EndOfMessage())
-            connection.wait_for_client(waits=not has_ended)
-            message = await self._receive()
+            connection.wait_for_client(waits=not self._has_ended)
+        connection.wait_for_client(waits=False)
+        await connection.send(h11.EndOfMessage())
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _next(self) -> Message:
+        """Return what the client sends next. Cancelled, it leaves that for the next call."""
+        first = self._first
+        if first is None:
+            return await self._receive()
+        if not first.done():
+            await asyncio.wait([first])
+        self._first = None
+        return first.result()
 
     async def _pass_response(self, connection: BackendConnection) -> None:
         head = await connection.receive()
@@ -131,6 +165,11 @@ class Exchange:
 
     async def _send_part(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _expects(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -84,7 +84,7 @@ class HTTPProxy:
     # ---- requests
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(receive, send)
+        exchange = Exchange(scope, receive, send)
         try:
             await self._ask(exchange, scope, send)
         finally:
@@ -93,7 +93,7 @@ class HTTPProxy:
     async def _ask(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         assert self._backend is not None  # noqa: S101 - for the type checker: the lifespan has begun
         try:
-            request = self._request(scope, has_body=await exchange.has_body(scope))
+            request = self._request(scope, has_body=await exchange.has_body())
         except h11.LocalProtocolError as error:  # the backend knows nothing of it
             _log.info("A request was refused at %s %s: %s", scope["method"], printable(scope["path"]), error)
             await _refuse(send, _BAD_REQUEST)
@@ -101,8 +101,7 @@ class HTTPProxy:
         if exchange.is_gone:
             return
         try:
-            async with self._backend.connection() as connection:
-                await exchange.run(connection, request)
+            await _run(exchange, self._backend, request)
         except BackendError as error:
             self._log_failure(scope["method"], scope, error)
             if not exchange.is_started:
@@ -182,6 +181,25 @@ class HTTPProxy:
         """Return the client's Host, or for HTTP/1.0 without one the backend's own."""
         own = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
         return next((value for name, value in scope["headers"] if name == b"host"), own.encode())
+
+
+async def _run(exchange: Exchange, backend: Backend, request: h11.Request) -> None:
+    """Pass a request and its response on; again, if the backend has closed an idle connection.
+
+    Raises:
+        BackendError: the response is not a whole one.
+    """
+    async with backend.connection() as connection:
+        try:
+            await exchange.run(connection, request)
+        except BackendError as error:
+            is_closed = connection.may_be_stale and not isinstance(error, BackendTimeoutError)
+            if not (is_closed and exchange.may_repeat(request)):
+                raise
+        else:
+            return
+    async with backend.connection(is_new=True) as connection:
+        await exchange.run(connection, request)
 
 
 def _target(scope: Scope) -> bytes:

@@ -85,6 +85,7 @@ static int start(tio_conn *c) {
     c->ssl = SSL_new(c->context->ssl);
     if (!c->ssl || !(bio = tio_wire_bio(c))) return -1;
     SSL_set_bio(c->ssl, bio, bio);
+    c->wire.allowance = c->policy.max_handshake_bytes ? c->policy.max_handshake_bytes : TIO_UNLIMITED;
     tio_callbacks_attach(c);
     tio_records_install(c, c->context->ssl);
     if (tio_context_identity(c)) return -1;
@@ -207,6 +208,7 @@ static void handshake_done(tio_conn *c) {
         return;
     }
     tio_move_phase(c, TIO_OPEN);
+    c->wire.allowance = TIO_UNLIMITED;
     /* A TLS 1.3 server signs once. */
     if (c->role == TIO_SERVER && SSL_version(c->ssl) >= TLS1_3_VERSION) c->signs_elsewhere = 0;
     c->handshake_done_ns = tio_clock_coarse();
@@ -241,8 +243,7 @@ static void do_handshake(tio_conn *c) {
     case SSL_ERROR_WANT_READ:
         c->read_stop = input_stop(c);
         if (is_wire_ended(c)) wire_ended(c);
-        else if (c->policy.max_handshake_bytes && c->wire.bytes_in > c->policy.max_handshake_bytes)
-            tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, 0);
+        else if (c->wire.over_limit) tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, 0);
         return;
     case SSL_ERROR_ZERO_RETURN:                         /* the peer sent close_notify */
         tio_conn_break(c, TIO_FAULT_HANGUP, TIO_NO_LIMIT, 0);

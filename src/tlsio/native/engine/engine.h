@@ -350,7 +350,8 @@ typedef struct {
     /* a record must be complete within this time, because three bytes of a header pin 16.7 KiB; 0 =
      * no limit */
     int64_t partial_ns;
-    /* of input, 0 = no limit; the size of the certificates bounds the output */
+    /* of input that OpenSSL reads before the first handshake is done, 0 = no limit; the size of the
+     * certificates bounds the output */
     uint64_t max_handshake_bytes;
     tio_renegotiation renegotiation;    /* for TLS 1.2 clients */
     tio_psk_ask *ask_psk;               /* for TIO_WANT_PSK */
@@ -700,8 +701,8 @@ int tio_reactor_poll(tio_reactor *);
 void tio_reactor_work(tio_reactor *);
 int tio_reactor_next_notice(tio_reactor *, tio_notice *);
 tio_conn *tio_reactor_conn(const tio_reactor *, uint64_t handle);        /* NULL: it is gone */
-/* how many refused descriptors of the gate are still to be reported */
-size_t tio_reactor_dropped(const tio_reactor *, const tio_gate *);
+/* whether refused descriptors or connections without an owner are still to be reported to the gate */
+int tio_reactor_owes_reports(const tio_reactor *, const tio_gate *);
 int tio_reactor_has_notices(const tio_reactor *);
 /* has notices, or work that no kernel event announces */
 int tio_reactor_is_busy(const tio_reactor *);

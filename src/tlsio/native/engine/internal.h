@@ -28,6 +28,7 @@ typedef struct {
     /* the BIO reported that there is no input, although there is */
     uint8_t budget_spent;
     uint8_t starved;                    /* OpenSSL wanted input in this call, and there was none */
+    uint8_t over_limit;                 /* OpenSSL wanted input that the limit does not allow */
     /* `in` points into a buffer of the caller or of the reactor */
     uint8_t borrowed;
     uint8_t unbounded;                  /* closing: the alert is gathered even beyond the limit */
@@ -38,6 +39,7 @@ typedef struct {
     size_t in_size;
     uint8_t *block;                     /* private memory of `in`, when `in` is not borrowed */
     size_t budget;
+    uint64_t allowance;                 /* bytes that OpenSSL may still read in the handshake */
     uint8_t *out;                       /* gathered records: out[out_start .. out_end) is unsent */
     size_t out_start, out_end, out_room;
     /* bytes of it that the driver has copied; see tio_conn_output_copied() */
@@ -45,6 +47,8 @@ typedef struct {
     uint64_t bytes_in, bytes_out;       /* including TLS overhead */
     tio_buffers *buffers;               /* the reactor's; NULL on a memory wire */
 } tio_wire;
+
+#define TIO_UNLIMITED UINT64_MAX        /* of an allowance */
 
 static inline size_t tio_wire_unsent(const tio_wire *w) { return w->out_end - w->out_start; }
 

@@ -11,6 +11,9 @@
  * that there is no more input, so that a flood of records without data cannot occupy the thread.
  * (Without the budget one SSL_read() processes 2,000 KeyUpdates.)
  *
+ * Allowance: what a whole handshake may consume. Bytes count when OpenSSL reads them, so that the
+ * verdict does not depend on how they arrive, nor on what follows the handshake.
+ *
  * The end of the file is never reported to OpenSSL: see invariant 8 in engine.h.
  *
  * Out of memory, bytes of the stream are lost, and nothing may follow them. The wire then records
@@ -103,11 +106,18 @@ static int read_wire(BIO *bio, char *to, int size) {
         BIO_set_retry_read(bio);
         return -1;
     }
+    if (!w->allowance) {
+        w->over_limit = 1;
+        BIO_set_retry_read(bio);
+        return -1;
+    }
     size_t n = w->in_size < (size_t)size ? w->in_size : (size_t)size;
+    if (n > w->allowance) n = (size_t)w->allowance;
     memcpy(to, w->in, n);
     w->in += n;
     w->in_size -= n;
     w->budget -= n < w->budget ? n : w->budget;
+    if (w->allowance != TIO_UNLIMITED) w->allowance -= n;
     return (int)n;
 }
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.tasks import ends_task
 from tlsio.connection.waiters import wait_in, wake
+from tlsio.https.asgi import GONE
 from tlsio.https.protocols.http2.fields import response_head
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Stream(ABC):
             self._outgoing.clear()
             wake(self._sent)
             self._ended()
+            if GONE in self.scope:
+                self.scope[GONE]()
             self._protocol.stream_ended(self)
 
     @abstractmethod
