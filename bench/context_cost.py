@@ -14,6 +14,7 @@ Median of 200, CPU time, one core of a shared 2-core x86-64 virtual machine, Pyt
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
+
+from command_line import finish
 
 import pki
 from tlsio.connection.context.secure_context import create_secure_context
@@ -45,6 +48,7 @@ def median(make: Callable[[], float]) -> float:
 
 def main() -> None:
     """Print the table."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     who, ca = pki.localhost(), pki.ca1().cert_pem
     rows = {
         "first default (parses)": cost(),
@@ -58,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

@@ -1,15 +1,17 @@
 """What the h2 library alone costs for a request of the hello: no TLS, no sockets, no tasks, no application.
 
-    python bench/http2_alone.py 20000     prints microseconds of CPU for each request
+    python bench/http2_alone.py           prints microseconds of CPU for each request
 
 A client of h2 makes the bytes that h2load sends: ten requests in one write, and a WINDOW_UPDATE after each ten responses.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
+from functools import partial
 
+from command_line import count, finish
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import RequestReceived
@@ -27,7 +29,9 @@ BODY = b"x" * 100
 
 def main() -> None:
     """Measure, and print the figure."""
-    writes = int(sys.argv[1]) // STREAMS
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("requests", type=partial(count, least=STREAMS), nargs="?", default=20_000, help="how many (20000)")
+    writes = parser.parse_args().requests // STREAMS
     client = H2Connection(H2Configuration(client_side=True, header_encoding=None))
     client.initiate_connection()
     server = H2Connection(H2Configuration(client_side=False, header_encoding=None))
@@ -61,4 +65,4 @@ def _serve(server: H2Connection, chunk: bytes) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

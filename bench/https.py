@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -30,7 +29,8 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
-from https_servers import HERE, HOST, LOOPS, Server, running
+from command_line import count, finish, need
+from https_servers import HERE, HOST, LOOPS, Server, find_loops, running
 
 import pki
 import tlsio
@@ -71,7 +71,7 @@ def servers(part: str) -> list[Server]:
         "files": [],
     }[part]
     app = {"idle": "hello"}.get(part, part)
-    return [Server(*one, loop, app) for loop in LOOPS for one in loops] + [Server(*one, "own", app) for one in own]
+    return [Server(*one, loop, app) for loop in find_loops() for one in loops] + [Server(*one, "own", app) for one in own]
 
 
 def measure_requests(chosen: list[Server], folder: Path, rounds: int, requests: int) -> Figures:
@@ -199,15 +199,21 @@ def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=PARTS, help="more than once for more; default: all")
-    parser.add_argument("--only", action="append", default=[], help="a server, such as tlsio; more than once for more")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--requests", type=int, default=5000, help="of each round")
-    parser.add_argument("--idle", type=int, default=10_000, help="idle connections")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="a server, such as tlsio; more than once for more; default: all"
+    )
+    parser.add_argument("--rounds", type=count, default=9, help="of requests, of which large files have a quarter (9)")
+    parser.add_argument("--requests", type=count, default=5000, help="of each round (5000)")
+    parser.add_argument("--idle", type=count, default=10_000, help="idle connections (10000)")
     parser.add_argument("--quick", action="store_true", help="two rounds of 400 requests, 100 connections, a file of 16 MiB")
     arguments = parser.parse_args()
-    if shutil.which("h2load") is None:
-        raise SystemExit("h2load is missing: install nghttp2-client")
+    known = sorted({server.name for part in arguments.part or PARTS for server in servers(part)})
+    if unknown := [name for name in arguments.only if name not in known]:
+        parser.error(f"no such server: {unknown[0]}; there are {' '.join(known)}")
+    need("h2load")
     rounds, requests, idle, size = arguments.rounds, arguments.requests, arguments.idle, GIB
+    if len(find_loops()) < len(LOOPS):
+        print("uvloop is not installed")
     if arguments.quick:
         rounds, requests, idle, size = 2, 400, 100, 16 * MIB
     for part in arguments.part or PARTS:
@@ -215,6 +221,8 @@ def main() -> None:
         for name in {server.name for server in chosen if not server.is_installed}:
             print(f"{name} is not installed")
             chosen = [server for server in chosen if server.name != name]
+        if not chosen:
+            continue
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             (folder / "cert.pem").write_bytes(pki.localhost().cert_pem)
@@ -233,4 +241,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

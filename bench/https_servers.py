@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import socket
@@ -168,6 +169,11 @@ def running(server: Server, folder: Path) -> Iterator[Running]:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def find_loops() -> list[str]:
+    """Return the event loops that are installed."""
+    return [loop for loop in LOOPS if importlib.util.find_spec(loop)]
 
 
 def free_port() -> int:

@@ -9,17 +9,19 @@ Minimum of 15 interpreters for each line, run in turn, one core of a shared 2-co
     import tlsio; tlsio.connect, tlsio.create_secure_context    289.3 ms   2.47
     from tlsio import *                                         376.0 ms   3.21
 
-`import tlsio` loads the defaults only; the rest comes when its names are first used. Before, `import tlsio` took 2.86 to 3.23 times as long as
-the reference.
+`import tlsio` loads the defaults only; the rest comes when its names are first used.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import subprocess
 import sys
 import tempfile
+
+from command_line import finish
 
 ROUNDS = 15
 REFERENCE = "import asyncio, ssl"
@@ -30,15 +32,15 @@ STATEMENTS = ("import tlsio", CLIENT, "from tlsio import *")
 def cpu_time(statement: str, cache: str) -> float:
     """Return the CPU seconds of an interpreter that runs the statement, with its bytecode in `cache`."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [sys.executable, "-c", statement], check=True, env=os.environ | {"PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
-    )
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
+    subprocess.run([sys.executable, "-c", statement], check=True, env=environment, start_new_session=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:
     """Print the table."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     statements = ("pass", REFERENCE, *STATEMENTS)
     with tempfile.TemporaryDirectory() as cache:
         rounds = [{one: cpu_time(one, cache) for one in statements} for _ in range(ROUNDS)]
@@ -48,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

@@ -1,6 +1,7 @@
 """Count the instructions of a server's engine for one handshake and one echo. The load of the machine does not affect them.
 
     make instructions
+    python bench/instructions.py        the same, in an environment that is set up
 
 Callgrind runs bench/engine_count.c, the engine over memory, once with one operation and once with some more. The difference divided by
 their number is the count for one operation, without one-time work. The counts of the engine and of libssl are exact. libcrypto's
@@ -9,14 +10,17 @@ depend slightly on random numbers, and on the processor that Valgrind emulates, 
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
-PROGRAM = Path(__file__).resolve().parent.parent / "build" / "bench" / "engine_count"
+from command_line import finish, need
+from run import BUILT, build
+
+PROGRAM = BUILT.resolve() / "engine_count"
 CASES = {
     "handshake, TLS 1.3": ["handshake", "1.3"],
     "handshake, TLS 1.2": ["handshake", "1.2"],
@@ -31,6 +35,9 @@ LIBRARIES = ("libssl", "libcrypto")
 
 def main() -> None:
     """Print one line for each case."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    need("valgrind")
+    build(PROGRAM.name)
     print(f"{'instructions for one':22}{'engine':>12}{'libssl':>12}{'libcrypto':>12}{'libc':>12}{'all':>12}")
     for title, case in CASES.items():
         more, one = count(case, MORE + 1), count(case, 1)
@@ -74,4 +81,4 @@ def place_of(path: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    finish(main)

@@ -11,14 +11,18 @@ import argparse
 import asyncio
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
+
+from command_line import count, finish, need
 
 import tlsio
 from redis_server import SECRET, RedisServer
 
 SESSION = bytes(200)
+CALLERS = (1, 10, 100, 1000)
 
 
 async def measure(url: str, callers: int, calls: int) -> str:
@@ -39,16 +43,22 @@ async def measure(url: str, callers: int, calls: int) -> str:
     return f"{callers:5} {cost / stats.calls * 1e6:8.0f} µs {stats.seconds / stats.calls * 1e3:8.2f} ms {stats.calls / wall:8.0f} /s"
 
 
-async def main() -> None:
-    """Print the table."""
+def main() -> None:
+    """Read the command line, and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--calls", type=partial(count, least=2 * CALLERS[-1]), default=20_000, help="of all callers of a row (20000)")
     given = parser.parse_args()
+    need("redis-server")
+    asyncio.run(print_table(given.calls))
+
+
+async def print_table(calls: int) -> None:
+    """Print the row of each number of callers."""
     print("callers   CPU each   answer in    calls")
     with RedisServer() as redis:
-        for callers in (1, 10, 100, 1000):
-            print(await measure(redis.url, callers, given.calls))
+        for callers in CALLERS:
+            print(await measure(redis.url, callers, calls))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    finish(main)

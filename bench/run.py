@@ -1,8 +1,8 @@
 """Measure the server of bench/server.py against the C server of bench/reference.c on the same OpenSSL.
 
     python bench/run.py                          all rows of the table
-    python bench/run.py --row echo-64 --rounds 1 the rows whose name begins with "echo-64", once
-    python bench/run.py --check                  exit status 1 when a row exceeds its limit
+    python bench/run.py --row echo-64 --rounds 1 the rows whose names begin with "echo-64", once
+    python bench/run.py --check                  exit status 1 when a row misses its goal
 
 bench/README.md describes the method and has the results.
 """
@@ -24,6 +24,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from command_line import above_zero, choose_rows, cores, count, finish, from_zero, need, need_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,7 +139,7 @@ class Result:
 
     @property
     def is_over(self) -> bool:
-        """Whether the table's figure, with two decimals, exceeds the limit."""
+        """Whether the table's figure, with two decimals, misses the goal."""
         return self.row.limit is not None and round(self.ratio, 2) > self.row.limit
 
     @property
@@ -149,11 +151,11 @@ class Result:
 def main() -> int:
     """Run the rows that were asked for, print each as it is done, and the table when it was asked for."""
     options = parse_options()
-    build()
+    build("reference", "load")
     results = []
     with tempfile.TemporaryDirectory() as folder:
         make_certificates(Path(folder))
-        print(f"{'row':24}{'C':>10}{'tlsio':>10}  {'ratio':>5} {'from-to':>11}  limit", flush=True)
+        print(f"{'row':24}{'C':>10}{'tlsio':>10}  {'ratio':>5} {'from-to':>11}  goal", flush=True)
         for row in options.rows:
             result = measure(row, options, Path(folder))
             print(line_of(result), flush=True)
@@ -168,27 +170,26 @@ def main() -> int:
 def parse_options() -> argparse.Namespace:
     """Read the command line; `rows` and `cpus` of the answer are resolved."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--row", action="append", default=[], metavar="NAME", help="only this row; the beginning of a name will do")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each row; a round restarts both servers (5)")
-    parser.add_argument("--seconds", type=float, default=2, help="measured part of handshakes, echoes and silence (2)")
-    parser.add_argument("--warm-up", type=float, default=1, help="seconds before it (1)")
-    parser.add_argument("--slices", type=int, default=5, help="parts of a round; the two servers take turns (5)")
-    parser.add_argument("--cpus", default="0,1", metavar="SERVER,LOAD", help="where each is pinned (0,1)")
+    parser.add_argument("--row", action="append", default=[], metavar="NAME", help="only this row, or those whose names begin so")
+    parser.add_argument("--rounds", type=count, default=5, help="rounds of each row; a round restarts both servers (5)")
+    parser.add_argument("--seconds", type=above_zero, default=2, help="measured part of a round, of each server (2)")
+    parser.add_argument("--warm-up", type=from_zero, default=1, help="seconds before it (1)")
+    parser.add_argument("--slices", type=count, default=5, help="parts of a round; the two servers take turns (5)")
+    parser.add_argument("--cpus", type=cores, default="0,1", metavar="SERVER,LOAD", help="where each is pinned (0,1)")
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop", help="our server's event loop (uvloop)")
-    parser.add_argument("--check", action="store_true", help="exit status 1 when a row exceeds its limit")
-    parser.add_argument("--markdown", action="store_true", help="print the table of bench/README.md at the end")
+    parser.add_argument("--check", action="store_true", help="exit status 1 when a row misses its goal")
+    parser.add_argument("--markdown", action="store_true", help="print the results as a table of Markdown at the end")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round there")
     options = parser.parse_args()
-    options.rows = [row for row in ROWS if not options.row or row.name.startswith(tuple(options.row))]
-    if not options.rows:
-        parser.error(f"no such row; there are {' '.join(row.name for row in ROWS)}")
-    options.cpus = options.cpus.split(",")
+    options.rows = choose_rows(parser, ROWS, options.row)
+    need("taskset", *(["redis-server"] if any("redis" in row.server for row in options.rows) else []))
+    need_loop(options.loop)
     return options
 
 
-def build() -> None:
-    """Build the two C programs; the Makefile knows the OpenSSL that the extension is built with."""
-    programs = [str(path.relative_to(ROOT)) for path in (BUILT / "reference", BUILT / "load")]
+def build(*names: str) -> None:
+    """Build C programs; the Makefile knows the OpenSSL that the extension is built with."""
+    programs = [str((BUILT / name).relative_to(ROOT)) for name in names]
     subprocess.run(["make", "-s", "-C", str(ROOT), *programs], check=True)
 
 
@@ -306,18 +307,18 @@ def median(costs: list[Cost]) -> float:
 
 
 def markdown(results: list[Result]) -> str:
-    """Return the table of bench/README.md with the command, the date and the machine above it."""
+    """Return a table with the command, the date and the machine above it."""
     command = shlex.join(["python", "bench/run.py", *sys.argv[1:]])
     lines = [
         f"`{command}`, {dt.datetime.now(tz=dt.UTC).date()}: {system()}",
         "",
-        "| operation | C | tlsio | ratio | of all rounds | limit |",
+        "| operation | C | tlsio | ratio | of all rounds | goal |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for result in results:
         row, ratios = result.row, result.ratios
         unit = "KiB" if row.unit == "KiB" else f"µs per {row.unit}"
-        limit = "" if row.limit is None else f"{row.limit:.2f}{' **missed**' if result.is_over else ''}"
+        limit = "" if row.limit is None else f"{row.limit:.2f}{' **over**' if result.is_over else ''}"
         cells = [row.title, f"{median(result.reference):.2f} {unit}", f"{median(result.ours):.2f}", f"**{result.ratio:.2f}**"]
         lines.append(f"| {' | '.join([*cells, f'{min(ratios):.2f}-{max(ratios):.2f}', limit])} |")
     crowd = max(result.others for result in results)
@@ -336,4 +337,4 @@ def system() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    finish(main)

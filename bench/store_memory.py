@@ -1,7 +1,9 @@
 """The cost of a session in MemorySessionStore: memory in addition to id and data, time to put and to get.
 
-python bench/store_memory.py
-python bench/store_memory.py --entries 100000 --data 1200
+    python bench/store_memory.py
+    python bench/store_memory.py --entries 100000 --data 1200
+
+A million sessions take about ten seconds, and 415 MB.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import random
 import time
 from pathlib import Path
 
+from command_line import count, finish
+
 from tlsio import MemorySessionStore
 
 ID_BYTES = 32
@@ -21,8 +25,8 @@ ID_BYTES = 32
 def main() -> None:
     """Fill a store, look all sessions up in random order, and print the cost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--entries", type=int, default=1_000_000)
-    parser.add_argument("--data", type=int, default=180, help="bytes of a session; 180 has one of TLS 1.3 without certificates")
+    parser.add_argument("--entries", type=count, default=1_000_000, help="sessions (1000000)")
+    parser.add_argument("--data", type=count, default=180, help="bytes of a session; one of TLS 1.3 without certificates has 180 (180)")
     given = parser.parse_args()
     store = MemorySessionStore(max_entries=None, max_bytes=None)
     # Made in the loop, as in a server: each id and each session is a separate object.
@@ -51,4 +55,4 @@ def resident_bytes() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

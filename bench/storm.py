@@ -23,6 +23,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -33,6 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from command_line import above_zero, cores, count, finish, need, threads
 from run import BENCH, BUILT, CROWDED, build, make_certificates, started, system
 
 import tlsio
@@ -84,7 +86,7 @@ Rounds = list[Round]
 def main() -> int:
     """Run the rounds, print the table, and judge the rows of tlsio."""
     options = parse_options()
-    build()
+    build("reference", "load")
     with tempfile.TemporaryDirectory() as folder:
         make_certificates(Path(folder))
         chosen = servers(Path(folder), options)
@@ -92,7 +94,8 @@ def main() -> int:
         for number in range(options.rounds):
             for name, command in chosen.items():
                 found[name].append(measure(command, options))
-                print(f"{number + 1} {name}: {found[name][-1]}", file=sys.stderr, flush=True)
+                last = found[name][-1]
+                print(f"round {number + 1}, {name}: p99 {last.calm_p99:.2f} ms in calm, {last.storm_p99:.2f} in the storm", file=sys.stderr)
     print(table(found))
     missed = [name for name, rounds in found.items() if name.startswith("tlsio") and not reaches_goal(rounds)]
     return 1 if options.check and missed else 0
@@ -102,16 +105,20 @@ def parse_options() -> argparse.Namespace:
     """Read the command line; `cpus` of the answer is a pair."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="servers whose names begin so; default: all")
-    parser.add_argument("--threads", action="append", metavar="N", help="handshake_threads of tlsio, a row each (0, 1, auto)")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4, help="of each calm and each storm (4)")
+    parser.add_argument(
+        "--threads", type=threads, action="append", metavar="N|auto", help="handshake_threads of tlsio, a row each (0, 1, auto)"
+    )
+    parser.add_argument("--rounds", type=count, default=5, help="of which each starts each server once (5)")
+    parser.add_argument("--seconds", type=above_zero, default=4, help="of each calm and each storm (4)")
     parser.add_argument("--certificate", choices=["ecdsa", "rsa"], default="ecdsa", help="of the servers (ecdsa)")
-    parser.add_argument("--cpus", default="0,1", metavar="SERVER,LOAD", help="where each is pinned (0,1)")
+    parser.add_argument("--cpus", type=cores, default="0,1", metavar="SERVER,LOAD", help="where each is pinned (0,1)")
     parser.add_argument("--realtime", action="store_true", help="server and probe preempt other programs (SCHED_FIFO, needs root)")
     parser.add_argument("--quick", action="store_true", help="one round of half a second")
     parser.add_argument("--check", action="store_true", help="exit status 1 when a row of tlsio misses its goal")
     options = parser.parse_args()
-    options.cpus = options.cpus.split(",")
+    need("taskset")
+    if options.realtime and os.geteuid() != 0:
+        parser.error("--realtime needs root")
     if options.quick:
         options.rounds, options.seconds = 1, 0.5
     return options
@@ -127,12 +134,15 @@ def servers(folder: Path, options: argparse.Namespace) -> dict[str, list[str]]:
     loops = ["uvloop", "asyncio"] if importlib.util.find_spec("uvloop") else ["asyncio"]
     for loop in loops:
         known[f"{loop}, Python's ssl"] = [sys.executable, str(BENCH / "ssl_server.py"), loop, *identity]
-        for title, threads in threaded(options.threads):
-            known[f"tlsio, {loop}{title}"] = [sys.executable, str(BENCH / "server.py"), "--port", "0", "--loop", loop, *threads, *identity]
+        for title, given in threaded(options.threads):
+            known[f"tlsio, {loop}{title}"] = [sys.executable, str(BENCH / "server.py"), "--port", "0", "--loop", loop, *given, *identity]
     for name, is_there in {"Node": node, "uvloop": len(loops) > 1}.items():
         if not is_there:
             print(f"{name} is not installed", file=sys.stderr)
-    return {name: command for name, command in known.items() if not options.only or name.startswith(tuple(options.only))}
+    chosen = {name: command for name, command in known.items() if not options.only or name.startswith(tuple(options.only))}
+    if not chosen:
+        raise SystemExit(f"No such server; there are: {'; '.join(known)}")
+    return chosen
 
 
 def find_node() -> str | None:
@@ -146,7 +156,7 @@ def threaded(asked: list[str] | None) -> list[tuple[str, list[str]]]:
     """Return what stands in the titles of tlsio's rows, and the options of each."""
     if asked is None and "handshake_threads" not in tlsio.ServerOptions.__annotations__:
         return [("", [])]
-    return [(f", {threads} threads", ["--threads", threads]) for threads in asked or ["0", "1", "auto"]]
+    return [(f", {number} thread{'' if number == '1' else 's'}", ["--threads", number]) for number in asked or ["0", "1", "auto"]]
 
 
 def measure(command: list[str], options: argparse.Namespace) -> Round:
@@ -155,7 +165,7 @@ def measure(command: list[str], options: argparse.Namespace) -> Round:
     with started([*on_server, *command]) as serving:
         ready = serving.stdout.readline().split()
         if ready[:1] != ["READY"]:
-            raise SystemExit(f"The server did not start: {command}")
+            raise SystemExit(f"The server did not start: {shlex.join(command)}")
         load = [*on_load, str(BUILT / "load"), "--server", str(serving.pid), "--port", ready[1]]
         probe = [*load, "probe", "--connections", str(PROBED), "--seconds", str(options.seconds)]
         strangers = [*load, "handshake", "--connections", str(STRANGERS), "--warm-up", str(SETTLED), "--seconds", str(options.seconds)]
@@ -212,7 +222,7 @@ def table(found: dict[str, Rounds]) -> str:
     ]
     for name, rounds in found.items():
         p99s = [one.storm_p99 for one in rounds]
-        judged = "" if not name.startswith("tlsio") else f"{goal(rounds):.2f}{'' if reaches_goal(rounds) else ' **missed**'}"
+        judged = "" if not name.startswith("tlsio") else f"{goal(rounds):.2f}{'' if reaches_goal(rounds) else ' **over**'}"
         cells = [
             name,
             *(f"{median(rounds, of):.2f}" for of in (lambda one: one.calm_p50, lambda one: one.calm_p99, lambda one: one.storm_p50)),
@@ -239,4 +249,4 @@ def ratio(found: dict[str, Rounds], name: str, of: Callable[[Round], float]) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    finish(main)

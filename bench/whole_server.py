@@ -1,6 +1,6 @@
 """Count what a whole server executes for one operation, ours and the C server's: instructions outside the kernel, and system calls.
 
-    python bench/whole_server.py                        the rows of run.py that are handshakes or echoes (Valgrind)
+    python bench/whole_server.py                        the rows of run.py that are handshakes or echoes, twenty minutes (Valgrind)
     python bench/whole_server.py --row echo --keep DIR  these, with Callgrind's profiles in DIR, for callgrind_annotate
     python bench/whole_server.py --calls                the system calls instead (strace)
 
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from command_line import choose_rows, finish, need, need_loop
 from run import PATIENCE, ROWS, build, commands, load_command, make_certificates, ready_port
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ SELDOM = 0.005  # calls for each operation that are not printed
 def main() -> None:
     """Print one line for each row."""
     options = read_options()
-    build()
+    build("reference", "load")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_certificates(folder)
@@ -55,13 +56,17 @@ def main() -> None:
 def read_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--row", action="append", default=[""], metavar="NAME", help="only this row; the beginning of a name will do")
+    parser.add_argument("--row", action="append", default=[], metavar="NAME", help="only this row, or those whose names begin so")
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop", help="our server's event loop (uvloop)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="write the profiles there")
     parser.add_argument("--calls", action="store_true", help="count system calls")
     options = parser.parse_args()
     countable = [row for row in ROWS if row.load.split()[0] in {"handshake", "resume", "echo"} and not row.against]
-    options.rows = [row for row in countable if row.name.startswith(tuple(options.row[1:] or options.row))]
+    options.rows = choose_rows(parser, countable, options.row)
+    need(*(["strace"] if options.calls else ["valgrind", "callgrind_control"]))
+    need_loop(options.loop)
+    if options.keep is not None:
+        options.keep.mkdir(parents=True, exist_ok=True)
     return options
 
 
@@ -142,7 +147,7 @@ def started(row: Row, server: list[str], folder: Path) -> Iterator[Started]:
     """Start a server, and end it after the block."""
     # The order of sets, and with it some work at random, depends on the hashes of strings.
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True) as process:
         load = [*load_command(row, folder), "--server", str(process.pid), "--port", ready_port(process)]
         try:
             yield Started(process, load)
@@ -151,4 +156,4 @@ def started(row: Row, server: list[str], folder: Path) -> Iterator[Started]:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import inspect
 import ipaddress
 import os
@@ -29,15 +30,17 @@ from watchdog import Watchdog
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-# On a busy machine an example may take any time; the limits below count.
-hypothesis.settings.register_profile("tests", deadline=None)
+# On a busy machine an example may take any time, to make and to run; the limits below count. With FIRST= they are the same in each run.
+hypothesis.settings.register_profile(
+    "tests", deadline=None, derandomize="FIRST" in os.environ, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("tests")
 
 TEST_TIMEOUT = 30.0
 SLOW_TEST_TIMEOUT = 300.0
-# A closed connection still drains for up to 2 s, so that the peer gets our alert; its descriptor may live that long. Slow tests have
-# thousands of connections, and their grace is ten times longer.
-DRAIN_GRACE = 0.1  # of a test's timeout
+# A closed connection still drains for up to 2 s, so that the peer gets our alert; its descriptor may live that long, and longer on a
+# busy machine. Slow tests have thousands of connections, and their grace is ten times longer.
+DRAIN_GRACE = 0.3  # of a test's timeout
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,6 +48,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Watchdog(2 * TEST_TIMEOUT, 3 * SLOW_TEST_TIMEOUT))  # the limits here come first
     config.addinivalue_line("markers", "without_threads(reason): TLSIO_HANDSHAKE_THREADS does not apply to this test")
     config.addinivalue_line("markers", "only_loop(name): run this async test on one loop, 'asyncio' or 'uvloop'")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the tests themselves out of the collector's way: to look at tens of thousands takes over a second, at any moment of any test."""
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

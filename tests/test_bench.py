@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import importlib.util
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +30,8 @@ BENCH = Path(__file__).parent.parent / "bench"
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Return a function that imports a script of bench/ by its name."""
+    """Return a function that imports a script of bench/ by its name, with its neighbours."""
+    monkeypatch.syspath_prepend(str(BENCH))
 
     def load(name: str) -> ModuleType:
         spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCH / f"{name}.py")
@@ -64,6 +68,96 @@ def test_instructions_inside_a_call_are_counted_once(load: Callable[[str], Modul
     assert load("instructions").by_place(profile) == {"engine": 11, "libssl": 700}
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("count", "0", "must be a whole number from 1, got '0'"),
+        ("count", "2.5", "must be a whole number from 1, got '2.5'"),
+        ("above_zero", "0.0", "must be a number above 0, got '0.0'"),
+        ("above_zero", "nan", "must be a number above 0, got 'nan'"),
+        ("from_zero", "-1", "must be a number above 0, got '-1'"),
+        ("threads", "257", "must be from 0 to 256, or auto, got '257'"),
+        ("cores", "0", "must be SERVER,LOAD, such as 0,1 or 0-1,1, got '0'"),
+        ("cores", "99999,99999", "there is no core 99999 here"),
+    ],
+)
+def test_wrong_values_of_options(load: Callable[[str], ModuleType], kind: str, text: str, message: str) -> None:
+    """They are refused before anything is built or started."""
+    with pytest.raises(argparse.ArgumentTypeError, match=re.escape(message)):
+        getattr(load("command_line"), kind)(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [("count", "1", 1), ("above_zero", ".3", 0.3), ("from_zero", "0", 0.0), ("threads", "auto", "auto"), ("threads", "256", "256")],
+)
+def test_values_of_options(load: Callable[[str], ModuleType], kind: str, text: str, value: object) -> None:
+    """The least, and words."""
+    assert getattr(load("command_line"), kind)(text) == value
+
+
+def test_a_row_is_chosen_by_its_name_or_its_beginning(load: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that another one begins with is that row alone."""
+    run, choose = load("run"), load("command_line").choose_rows
+
+    def names(*given: str) -> list[str]:
+        return [row.name for row in choose(argparse.ArgumentParser(), run.ROWS, list(given))]
+
+    assert names("echo-64-over-1") == ["echo-64-over-1"]
+    assert names("upload", "idle") == ["upload-1g", "idle"]
+    assert names("redis") == ["redis-1.3", "redis-1.2"]
+    assert len(names()) == len(run.ROWS)
+    with pytest.raises(SystemExit):
+        names("idle", "idel")
+    assert "no such row: idel; there are full-1.3-ecdsa" in capsys.readouterr().err
+
+
+def test_a_missing_program_is_named(load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With the package that has it; either of two servers will do as Redis."""
+    need = load("command_line").need
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"^h2load is missing: apt install nghttp2-client$"):
+        need("h2load")
+    with pytest.raises(SystemExit, match=r"^redis-server is missing: apt install redis-server$"):
+        need("redis-server")
+    (tmp_path / "valkey-server").touch(0o755)
+    need("redis-server")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "script",
+    ["run", "storm", "whole_server", "by_library", "https", "acme", "instructions", "redis_store", "store_memory", "context_cost", "import_time",
+     "http2_alone", "asyncio_transport", "soak"],
+)  # fmt: skip
+def test_help_shows_how_to_call_it(script: str) -> None:
+    """And measures nothing."""
+    path = BENCH / script
+    run = subprocess.run([sys.executable, path if path.is_dir() else f"{path}.py", "--help"], check=True, capture_output=True, text=True)
+    assert f"    python bench/{script}" in run.stdout
+    assert run.stderr == ""
+
+
+@pytest.mark.slow
+def test_interrupted_run_leaves_nothing() -> None:
+    """One line, the exit status of shells, and no server."""
+    command = [sys.executable, BENCH / "storm.py", "--only", "C", "--seconds", "60"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
+        while not (servers := find_children(running.pid)):
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        assert running.stderr is not None
+        assert running.stderr.read().endswith("Interrupted\n")
+    assert running.returncode == 130
+    assert not any(Path(f"/proc/{one}").exists() for one in servers)
+
+
+def find_children(process: int) -> list[int]:
+    """Return the C servers that a process has started."""
+    found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(one) for one in found if "reference" in Path(f"/proc/{one}/cmdline").read_text()]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ["mutual-1.3", "resume-1.2", "stored-1.2", "redis-1.3", "echo-64-over-64-await", "download-16m-over-64"])
 def test_a_row_is_measured(row: str, tmp_path: Path) -> None:
@@ -79,9 +173,8 @@ class TestStorm:
     """Echoes while strangers handshake: the goal, and a short run."""
 
     @pytest.fixture
-    def storm(self, load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-        """Return the script, which imports its neighbour."""
-        monkeypatch.syspath_prepend(str(BENCH))
+    def storm(self, load: Callable[[str], ModuleType]) -> ModuleType:
+        """Return the script."""
         return load("storm")
 
     @pytest.mark.parametrize(

@@ -28,6 +28,9 @@ import uvicorn
 from aiohttp import web
 from aiosmtpd.handlers import Sink
 from aiosmtpd.smtp import SMTP
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 import external_keys
@@ -236,7 +239,7 @@ class _Anything:
 @asynccontextmanager
 async def _an_authority(page: pages.Page) -> AsyncIterator[None]:
     """Pebble in the place of Let's Encrypt."""
-    with Pebble(retry_after=0, environment={"PEBBLE_VA_ALWAYS_VALID": "1"}) as authority:
+    with Pebble(retry_after=0, profiles={"default": 90 * 86400}, environment={"PEBBLE_VA_ALWAYS_VALID": "1"}) as authority:
         for host in ("acme-v02", "acme-staging-v02"):
             page.replaced[f"https://{host}.api.letsencrypt.org/directory"] = authority.directory_url
         page.replaced["/var/lib/tlsio"] = "storage"
@@ -256,9 +259,14 @@ async def _an_authority(page: pages.Page) -> AsyncIterator[None]:
 async def _a_signer(page: pages.Page) -> AsyncIterator[None]:
     """Whatever signs with the server's key, in the place of the dots."""
     key = load_pem_private_key(Path("key.pem").read_bytes(), None)  # noqa: ASYNC240  (nothing else runs)
-    page.names["sign"] = partial(external_keys.sign, key)
-    page.replaced["-> bytes: ..."] = "-> bytes: return sign(scheme, message)"
+    page.names |= {"sign": partial(external_keys.sign, key), "key": key, "ec": ec, "hashes": hashes}
+    page.replaced |= {"-> bytes: ...": "-> bytes: return sign(scheme, message)", "/run/agent": "agent"}
     yield
+    async with page.names["agent"]:
+        signature = await page.names["Agent"]().sign("ecdsa_secp256r1_sha256", b"message")
+        with pytest.raises(InvalidSignature):  # it has refused a scheme that is not its key's
+            key.public_key().verify(await page.names["Agent"]().sign("ed25519", b"message"), b"message", ec.ECDSA(hashes.SHA256()))
+    key.public_key().verify(signature, b"message", ec.ECDSA(hashes.SHA256()))
 
 
 SETTINGS: dict[str, Callable[[pages.Page], AbstractAsyncContextManager[None]]] = {

@@ -32,20 +32,38 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def anchors(site: Path, page: str) -> set[str]:
     """Return the ids of a page."""
-    return set(re.findall(r'\bid="([^"]+)"', (site / "reference" / f"{page}.html").read_text(encoding="utf-8")))
+    return set(re.findall(r'\bid="([^"]+)"', (site / f"{page}.html").read_text(encoding="utf-8")))
+
+
+def headings(text: str) -> set[str]:
+    """Return the anchors of a document's headings, as code hosts make them."""
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md"])
+def test_links_of_documents_outside_the_site(site: Path, document: str) -> None:
+    """Sphinx checks those between the pages."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\((?![a-z]+:)([^)#]*)#?([^)]*)\)", text):
+        path = ROOT / document if not target else (ROOT / document).parent / target
+        assert path.exists(), target
+        if anchor and path.is_relative_to(ROOT / "docs"):
+            assert anchor in anchors(site, str(path.relative_to(ROOT / "docs").with_suffix(""))), f"{target}#{anchor}"
+        elif anchor:
+            assert anchor in headings(path.read_text(encoding="utf-8")), f"{target}#{anchor}"
 
 
 @pytest.mark.parametrize("options", [ContextOptionsDict, ServerOptionsDict, ConnectOptionsDict])
 def test_each_option_has_an_anchor(site: Path, options: type) -> None:
     """Its own name."""
-    assert set(options.__annotations__) <= anchors(site, "options")
+    assert set(options.__annotations__) <= anchors(site, "reference/options")
 
 
 @pytest.mark.parametrize("thing", [tlsio.Server, tlsio.TLSSocket])
 def test_each_event_has_an_anchor(site: Path, thing: type) -> None:
     """On the page of its emitter."""
     page = "server" if thing is tlsio.Server else "socket"
-    assert anchors(site, page) >= thing._EVENTS  # type: ignore[attr-defined]
+    assert anchors(site, f"reference/{page}") >= thing._EVENTS  # type: ignore[attr-defined]
 
 
 def test_each_error_code_has_an_anchor(site: Path) -> None:
@@ -54,7 +72,7 @@ def test_each_error_code_has_an_anchor(site: Path) -> None:
     rows = [*re.findall(r"^\| (`[^|]+)\|", text, re.MULTILINE), *re.findall(r"^(`.+)\n: ", text, re.MULTILINE)]
     codes = {code for row in rows for code in re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)`", row)}
     assert codes
-    assert codes <= anchors(site, "errors")
+    assert codes <= anchors(site, "reference/errors")
 
 
 def test_the_api_is_in_the_inventory(site: Path) -> None:

@@ -1,8 +1,8 @@
 """An hour of mixed load on tlsio, then a report of leaks and idle CPU use.
 
-python bench/soak                       an hour
-python bench/soak --minutes 0.3         a short one: memory is not judged
-python bench/soak --seed 7              the choices of that run again
+    python bench/soak                       an hour
+    python bench/soak --minutes 0.3         a short one: memory is not judged
+    python bench/soak --seed 7              the choices of that run again
 
 Each cycle has a time of load, a short time in which many connections are idle, and one without connections. The objects and memory
 of the processes then, and the CPU time they use, are sampled and judged by the rules of verdict.py. Samples and plot are written
@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ from picture import draw
 from verdict import GROWTH, MOST_IDLE_CPU, Sample, can_judge_memory, growth, judge
 
 ROOT = Path(__file__).parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "bench")]
+from command_line import above_zero, count, need, need_loop  # noqa: E402 - of the folder above
+
 import pki  # noqa: E402 - of the tests
 from redis_server import RedisServer  # noqa: E402
 
@@ -300,11 +303,16 @@ async def main(given: argparse.Namespace) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--workers", type=int, default=24, help="at a time, of each of the two kinds of clients")
-    parser.add_argument("--hold", type=int, default=300, help="idle connections of each of the two kinds of clients")
-    parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio", help="of the server")
-    parser.add_argument("--threads", type=int, help="handshake_threads of each server that listens; by default from 0 to 2")
-    parser.add_argument("--seed", type=int, default=random.randrange(10_000))  # noqa: S311 - a seeded choice
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "soak")
-    sys.exit(asyncio.run(main(parser.parse_args())))
+    parser.add_argument("--minutes", type=above_zero, default=60.0, help="how long (60)")
+    parser.add_argument("--workers", type=count, default=24, help="at a time, of each of the two kinds of clients (24)")
+    parser.add_argument("--hold", type=count, default=300, help="idle connections of each of the two kinds of clients (300)")
+    parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio", help="of the server (asyncio)")
+    parser.add_argument(
+        "--threads", type=partial(count, least=0), metavar="N", help="handshake_threads of each server that listens; by default from 0 to 2"
+    )
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000), help="of all choices; by default another each time")  # noqa: S311 - a seeded choice
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "soak", metavar="DIR", help="for samples and picture (build/soak)")
+    arguments = parser.parse_args()
+    need("redis-server", "openssl")
+    need_loop(arguments.loop)
+    sys.exit(asyncio.run(main(arguments)))

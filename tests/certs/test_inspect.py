@@ -70,6 +70,15 @@ class TestCertificate:
         assert item.facts["not_after"] == pki.localhost().certificate.not_valid_after_utc
         assert item.facts["fingerprint_sha256"] == pki.localhost().certificate.fingerprint(hashes.SHA256()).hex()
 
+    @pytest.mark.parametrize(
+        ("seconds", "days"), [(86_400 * 365 - 3601, 365), (86_400, 1), (86_401, 2), (1, 1), (0, 0), (-86_399, 0), (-86_400, -1)]
+    )
+    def test_days_that_are_left(self, seconds: int, days: int) -> None:
+        """One that has begun counts, so that a new certificate, whose life began an hour ago, has all days."""
+        who = good(not_before=pki.NOW - 10 * pki.DAY, not_after=pki.NOW)
+        [item] = certs.inspect(who.cert_pem, at=pki.NOW - dt.timedelta(seconds=seconds))
+        assert item.facts["days_left"] == days
+
     def test_the_pin_is_the_one_that_clients_take(self) -> None:
         """It is the value for `pins=`, and that of the openssl command."""
         [item] = certs.inspect(pki.localhost().cert_pem)

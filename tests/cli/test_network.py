@@ -48,7 +48,7 @@ def mail_server(folder: Path, port: int) -> Iterator[None]:
         def factory(self) -> SMTP:
             return cast("Any", SMTP)(Sink(), hostname="localhost", tls_context=context, require_starttls=True)
 
-    server = Server(Sink(), hostname="127.0.0.1", port=port)
+    server = Server(Sink(), hostname="127.0.0.1", port=port, ready_timeout=_PATIENCE)
     server.start()
     try:
         yield

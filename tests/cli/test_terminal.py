@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.slow  # each is a new interpreter
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 _RED = "\x1b[31m"
 
 

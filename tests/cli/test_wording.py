@@ -36,6 +36,8 @@ MISTAKES = [
     "serve . --domain a.test --cert server.pem --check",
     "serve . --domain a.test --acme-server nobody --check",
     "serve . --domain a.test --acme-storage . --check",
+    "serve . --domain a.test --acme-server https://localhost/dir --acme-server-ca missing.pem --agree-tos --check",
+    "serve . --domain a.test --acme-server https://localhost/dir --acme-server-ca server.key --agree-tos --check",
     "dev init --folder ca",
     "dev init --folder new --days -1",
     "dev cert localhost --folder ca --into .",
@@ -156,6 +158,39 @@ def test_hints_name_options_of_the_command(text: str, name: str) -> None:
     assert command is not None
     with click.Context(command):
         check(translate(text, is_hint=True), [name])
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "place"),
+    [
+        ("[[site]]", "cert", "cert in a [[site]] of serve.toml"),
+        ('[acme]\ndomains = "a.test"\nserver = "https://localhost/dir"', "server_ca", "server_ca in serve.toml"),
+    ],
+    ids=["site", "acme"],
+)
+def test_file_of_the_settings_is_named_with_its_place(
+    table: str, key: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And by a path that does not depend on the current folder, where paths in the file do not start."""
+    (tmp_path / "serve.toml").write_text(f'app = "."\n{table}\n{key} = "missing.pem"\n')
+    monkeypatch.chdir(tmp_path)
+    assert run(["serve", "--config", "serve.toml", "--check"]) == 2
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1] == f"  The file '{tmp_path}/missing.pem' was given as {place}, and does not exist: check the path."
+
+
+def test_untrusted_authority_names_the_option_for_its_root() -> None:
+    """Of servers, ca= means clients otherwise; commands of `tlsio acme` have one option for it."""
+    hint = "If it is an authority of your own, give the root of its server as ca=, or `tlsio serve --acme-server-ca`."
+    for words, option in ((["serve"], "--acme-server-ca"), (["acme", "obtain"], "--server-ca")):
+        command = program.get_command(click.Context(program), words[0])
+        assert command is not None
+        if isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), words[1])
+            assert command is not None
+        with click.Context(command) as context:
+            context.params["domains"] = ("a.test",)
+            assert translate(hint, is_hint=True) == f"If it is an authority of your own, give the root of its server as {option}."
 
 
 def test_value_with_signs_of_openssl_is_an_option() -> None:

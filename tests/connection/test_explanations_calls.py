@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 import ssl
@@ -138,6 +139,39 @@ class TestBeforeTls:
         check_words(error, ("nothing listens there", "Is the server running", "on another address of that machine only", "UDP"))
 
     @pytest.mark.only_loop("asyncio")
+    async def test_nothing_listens_on_a_path(self, tmp_path: Path) -> None:
+        """There is no port, and no other address."""
+        (tmp_path / "file").touch()
+        error = await _fails(tlsio.connect(path=tmp_path / "file", servername="localhost"))
+        assert isinstance(error, ConnectionRefusedError)
+        check_words(error, ("nothing listens there", "a file of another kind"), never=("port", "UDP"))
+
+    @pytest.mark.only_loop("asyncio")
+    async def test_abstract_name_is_printed(self) -> None:
+        """Without its null character."""
+        error = await _fails(tlsio.connect(path="\0no such name", servername="localhost"))
+        check_words(error, ("'\\x00no such name'", "nothing listens there"), never=("\0",))
+
+    @pytest.mark.only_loop("asyncio")
+    async def test_port_0(self) -> None:
+        """Servers get another one."""
+        check_words(await _fails(tlsio.connect(0, "127.0.0.1")), ("no server has the port 0", "see its port"), never=("UDP",))
+
+    @pytest.mark.only_loop("asyncio")
+    @pytest.mark.parametrize(
+        ("host", "options", "says"),
+        [
+            ("127.0.0.1", {"family": 6}, "of the family that family= asks for"),
+            ("127.0.0.1", {"local_address": "::1"}, "of the family that local_address= asks for"),
+            ("fe80::1%none", {}, "the interface after the % must be one of this machine"),
+            ("::1", {"local_address": "fe80::1%none"}, "the interface after the % of local_address= is not one of this machine"),
+        ],
+    )
+    async def test_families_and_interfaces(self, host: str, options: dict[str, Any], says: str) -> None:
+        """Neither spelling nor DNS is at fault."""
+        check_words(await _fails(tlsio.connect(1, host, servername="localhost", **options)), (says,), never=("spelling", "firewall"))
+
+    @pytest.mark.only_loop("asyncio")
     async def test_name_without_an_address(self) -> None:
         """Lookup."""
         error = await _fails(tlsio.connect(443, "nowhere.invalid"))
@@ -190,6 +224,22 @@ class TestBeforeTls:
             taken.bind(str(unix_path))
             error = await _fails(tlsio.create_server(**identity(pki.localhost())).listen(path=unix_path))
         check_words(error, (str(unix_path), "if no other process listens there, remove the file first"))
+
+    @pytest.mark.only_loop("asyncio")
+    async def test_unix_path_of_a_file(self, tmp_path: Path) -> None:
+        """A file that is not a socket must not be removed."""
+        (tmp_path / "file").touch()
+        error = await _fails(tlsio.create_server(**identity(pki.localhost())).listen(path=tmp_path / "file"))
+        check_words(error, ("a file of another kind", "a path that does not exist yet"), never=("remove",))
+
+    @pytest.mark.only_loop("asyncio")
+    async def test_abstract_name_in_use(self) -> None:
+        """It has no file."""
+        name = f"\0tlsio-{os.getpid()}"
+        with socket.socket(socket.AF_UNIX) as taken:
+            taken.bind(name)
+            error = await _fails(tlsio.create_server(**identity(pki.localhost())).listen(path=name))
+        check_words(error, ("another process listens there",), never=("remove",))
 
     @pytest.mark.only_loop("asyncio")
     async def test_unix_path_without_a_directory(self, unix_path: Path) -> None:

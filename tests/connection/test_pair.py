@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import random
 import ssl
 import weakref
@@ -15,6 +14,7 @@ import pytest
 import pki
 import tlsio
 from memory import std_client, std_server
+from seeds import new_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,10 +64,8 @@ def single(data: bytes) -> Iterator[bytes]:
 
 
 def random_cuts(data: bytes) -> Iterator[bytes]:
-    """Cut into pieces of random sizes; the seed is printed, `TLSIO_SEED` repeats it."""
-    seed = int(os.environ.get("TLSIO_SEED") or random.randrange(2**32))  # noqa: S311 - to be repeated, not to be secret
-    print(f"TLSIO_SEED={seed}")  # noqa: T201 - pytest shows it beside the failure
-    chance, at = random.Random(seed), 0  # noqa: S311
+    """Cut into pieces of random sizes."""
+    chance, at = random.Random(new_seed()), 0  # noqa: S311 - no secret
     while at < len(data):
         size = chance.choice((1, 2, 5, 7, 100, 3000))
         yield data[at : at + size]

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,11 +14,9 @@ import pki
 from served import client_context, replace
 from tlsio import FileSource
 from tlsio.certs import dev
+from tlsio.https import Files, Server, client_identity
 from tlsio.https.serve import serve
 from tlsio.model.errors import UsageError
-
-if TYPE_CHECKING:
-    from tlsio.https import Server
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -137,3 +135,49 @@ async def test_wrong_options() -> None:
     """Are found before anything is opened."""
     with pytest.raises(UsageError):
         await started(**identity(), no_such_option=1)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("limits", {"max_streams": 1}),
+        ("limits", 0),
+        ("limits", {}),
+        ("acme", "example.com"),
+        ("acme", False),
+        ("redirect_port", "80"),
+        ("redirect_port", -1),
+        ("redirect_port", False),
+        ("redirect_host", b"localhost"),
+        ("redirect_status", 302),
+        ("redirect_status", [308]),
+        ("wsgi_threads", "10"),
+        ("wsgi_threads", 0),
+    ],
+)
+def test_options_of_wrong_types(option: str, value: Any) -> None:
+    """Each is named, also where another option decides whether it is used."""
+    with pytest.raises(UsageError, match=option) as caught:
+        Server(app, **identity(), **{option: value})
+    assert caught.value.code in {"ERR_INVALID_ARG_TYPE", "ERR_INVALID_ARG_VALUE", "ERR_OUT_OF_RANGE"}
+
+
+@pytest.mark.parametrize("option", ["listing", "follow_symlinks"])
+def test_what_opens_a_folder_is_true_or_false(tmp_path: Path, option: str) -> None:
+    """A text such as "no" would be true."""
+    with pytest.raises(UsageError, match=option) as caught:
+        Files(tmp_path, **{option: "no"})
+    assert caught.value.code == "ERR_INVALID_ARG_TYPE"
+
+
+@pytest.mark.parametrize("folder", [b"/", None, 5, ""], ids=repr)
+def test_a_folder_is_a_path(folder: Any) -> None:
+    """And nothing else."""
+    with pytest.raises(UsageError, match="folder must"):
+        Files(folder)
+
+
+def test_whether_a_client_is_required_is_true_or_false() -> None:
+    """A text such as "no" would be true."""
+    with pytest.raises(UsageError, match="required"):
+        client_identity(required="no")  # type: ignore[call-overload]

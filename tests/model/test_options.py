@@ -7,6 +7,7 @@ import socket
 import ssl
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -495,6 +496,14 @@ OTHER_NAMES = {
     "cadata": "Meant: ca=",
     "certfile": "Meant: cert=",
     "keyfile": "Meant: key=",
+    "ssl_certfile": "Meant: cert=",
+    "ssl_keyfile": "Meant: key=",
+    "ssl_keyfile_password": "Meant: passphrase=",
+    "ssl_ca_certs": "Meant: ca=",
+    "ssl_cert_reqs": "Meant: reject_unauthorized=",
+    "keyPath": "Meant: key=",
+    "certPath": "Meant: cert=",
+    "ca_bundle": "Meant: ca=",
     "password": "Meant: passphrase=",
     "ssl": "Meant: secure_context=",
     "ssl_context": "Meant: secure_context=",
@@ -654,3 +663,26 @@ def test_options_have_their_public_name(name: str) -> None:
     options = getattr(tlsio, name)
     assert repr(options) == f"<class 'tlsio.{name}'>"
     assert pickle.loads(pickle.dumps(options)) is options  # noqa: S301
+
+
+@pytest.mark.parametrize(("value", "shown"), [("many", "'many'"), (True, "bool"), (2.0, "float")])
+def test_wrong_number_of_threads_says_all_forms(value: Any, shown: str) -> None:
+    """A number would do as well as the word."""
+    with pytest.raises(UsageError, match=rf"^options\.handshake_threads must be an int from 0 to 256, or 'auto', got {shown} "):
+        parse_server_options({"handshake_threads": value})
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "meant"),
+    [
+        ("alpn_protocols", "h2,http/1.1", 'Write ["h2", "http/1.1"].'),
+        ("ticket_keys", "00" * 48, "bytes.fromhex("),
+        ("ticket_keys", bytes(80), "the size of nginx's keys"),
+    ],
+    ids=["text of ALPN", "text of a key", "nginx"],
+)
+def test_usual_first_attempts_are_understood(name: str, given: object, meant: str) -> None:
+    """As other programs take them."""
+    with pytest.raises(UsageError) as caught:
+        parse_context_options({name: given})
+    assert meant in (caught.value.hint or "")

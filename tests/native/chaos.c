@@ -385,7 +385,7 @@ void chaos(const uint8_t *script, size_t size) {
 }
 
 static void any_script_leaves_two_ends_at_rest(void) {
-    unsigned seed = getenv("SEED") ? (unsigned)strtoul(getenv("SEED"), NULL, 10) : (unsigned)time(NULL);
+    unsigned seed = new_seed();
     long count = getenv("SCRIPTS") ? strtol(getenv("SCRIPTS"), NULL, 10) : 1000;
     printf("random scripts: SEED=%u\n", seed);
     for (long i = 0; i < count; i++) {

@@ -58,7 +58,7 @@ static void cut_at_every_place_of_each_flight(void) {
 }
 
 static void cut_at_random(void) {
-    unsigned seed = getenv("SEED") ? (unsigned)strtoul(getenv("SEED"), NULL, 10) : (unsigned)time(NULL);
+    unsigned seed = new_seed();
     printf("random cuts: SEED=%u\n", seed);
     for (unsigned i = 0; i < 40; i++) {
         snprintf(note, sizeof note, "SEED=%u, round %u", seed, i);

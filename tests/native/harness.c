@@ -34,6 +34,11 @@ void run_test(const char *name, void (*test)(void)) {
     }
 }
 
+unsigned new_seed(void) {
+    const char *given = getenv("SEED") ? getenv("SEED") : getenv("FIRST");
+    return given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
+}
+
 static void stop(void) {
     fflush(stdout);
     abort();

@@ -16,6 +16,7 @@ void run_test(const char *name, void (*test)(void));
 int finish(void);                       /* tells the counts; the exit status */
 int check(int well, const char *what, const char *file, int line);
 int check_int(long long found, long long wanted, const char *what, const char *file, int line);
+unsigned new_seed(void);                /* SEED repeats a run, FIRST makes all runs the same, else it is a new one */
 extern char note[160];                  /* printed with a failing check: which version, which cut */
 extern int checks_abort;                /* a failing check ends the process: a fuzzer learns it by that */
 

@@ -236,7 +236,7 @@ static void a_pause_with_a_full_queue(void) {
 }
 
 int main(int count, char **arguments) {
-    unsigned long long first = count > 1 ? strtoull(arguments[1], NULL, 10) : (unsigned long long)time(NULL) << 20;
+    unsigned long long first = count > 1 ? strtoull(arguments[1], NULL, 10) : (unsigned long long)new_seed() << 20;
     unsigned plays = count > 1 ? 1 : getenv("PLAYS") ? (unsigned)atoi(getenv("PLAYS")) : 60;
     setvbuf(stdout, NULL, _IOLBF, 0);
     make_certificates();

@@ -374,7 +374,7 @@ void quiet_play(const uint8_t *script, size_t size) {
 }
 
 static void random_acts_end_in_silence(void) {
-    unsigned seed = getenv("SEED") ? (unsigned)strtoul(getenv("SEED"), NULL, 10) : (unsigned)time(NULL);
+    unsigned seed = new_seed();
     long count = getenv("PLAYS") ? strtol(getenv("PLAYS"), NULL, 10) : 600;
     printf("random plays: SEED=%u\n", seed);
     for (long i = 0; i < count; i++) {

@@ -171,6 +171,15 @@ def test_mistake_is_told_with_code_and_hint(options: Callable[[], dict[str, Any]
     assert caught.value.reason is None or caught.value.reason in caught.value.openssl_errors[0]
 
 
+def test_wrong_passphrases_of_a_pfx_without_mac_have_one_code() -> None:
+    """Of 256, one leaves a padding that is right, and contents that are not."""
+    pfx = pki.pfx_without_mac("-iter", "1", "-nomac")  # -iter alone would bring a MAC back
+    for number in range(1000):
+        with pytest.raises(ConfigError) as caught:
+            create_secure_context(pfx=pfx, passphrase=f"wrong {number}")
+        assert (caught.value.code, caught.value.hint) == ("ERR_OSSL_BAD_DECRYPT", "The passphrase is wrong.")
+
+
 def test_message_names_option_and_place_in_the_list() -> None:
     """Among several the guilty one is told."""
     with pytest.raises(ConfigError, match=r"options\.key\[1\]"):

@@ -54,10 +54,10 @@ class TestWorking:
     async def test_redis_forgets_in_time(self, redis_server: RedisServer) -> None:
         """It is told how long to keep each; what has no time left is not sent."""
         async with store_at(redis_server.url) as store:
-            await store.put(ID, DATA, 1.5)
+            await store.put(ID, DATA, 30.5)
             await store.put(OTHER, DATA, 0.0)
             (name,) = redis_server.contents()
-            assert 1000 < redis_server.run("PTTL", name) <= 1500
+            assert 20_000 < redis_server.run("PTTL", name) <= 30_500
             assert store.stats().dropped == 1
 
     @pytest.mark.parametrize(("size", "kept"), [(1000, True), (1001, False)])
@@ -84,7 +84,7 @@ class TestWorking:
             await store.get(OTHER)
             stats = store.stats()
         assert (stats.hits, stats.misses, stats.puts, stats.errors, stats.calls) == (1, 1, 1, 0, 3)
-        assert 0 < stats.seconds < 1
+        assert 0 < stats.seconds < 10
 
     async def test_client_that_was_given_stays_open(self, redis_server: RedisServer) -> None:
         """It is its maker's to close."""
@@ -373,6 +373,7 @@ class TestMaking:
         ("options", "error"),
         [
             ({"secret": "short"}, UsageValueError),
+            ({"prefix": "\udcff"}, UsageValueError),
             ({"timeout": None}, UsageTypeError),
             ({"timeout": 0.0}, UsageValueError),
             ({"max_entry_bytes": 0}, UsageValueError),

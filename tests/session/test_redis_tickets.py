@@ -117,7 +117,7 @@ async def test_clocks_may_differ_by_seconds(redis_server: RedisServer) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     skews=st.lists(st.floats(-5.0, 5.0), min_size=2, max_size=4),
     interval=st.floats(60.0, 1200.0),
@@ -170,7 +170,7 @@ async def test_redis_that_lost_the_keys_gets_them_back() -> None:
 async def test_node_that_lost_redis_goes_on_with_what_it_knows(caplog: pytest.LogCaptureFixture) -> None:
     """Through the next key to its end; then with a key of its own, and back when Redis is there again."""
     with RedisServer() as server:
-        async with Cluster(server.url, (0.0, 0.0), timeout=0.2) as cluster:
+        async with Cluster(server.url, (0.0, 0.0), timeout=2.0) as cluster:
             first, second = cluster.nodes[0].keys
             server.stop()
             await cluster.run(INTERVAL + 1.0)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 SERVERS, CLIENTS = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 LIFE = 90 * pki.DAY
+# supported_versions with TLS 1.3 as the first of one to four (RFC 8446 section 4.2.1). Two bytes alone would also be found in random ones.
+OFFERS_TLS_1_3 = re.compile(rb"\0\x2b\0[\x03\x05\x07\x09][\x02\x04\x06\x08]\x03\x04")
 
 
 # ---- certificates ----
@@ -224,7 +226,7 @@ async def intolerant() -> AsyncIterator[int]:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             tasks.add(asyncio.current_task())  # type: ignore[arg-type]
             hello = await reader.read(65536)
-            if b"\x00\x2b" in hello and b"\x03\x04" in hello.partition(b"\x00\x2b")[2][:12]:
+            if OFFERS_TLS_1_3.search(hello):
                 writer.close()
                 return
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", inner)

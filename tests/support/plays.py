@@ -45,7 +45,8 @@ _QUIET = 0.01  # seconds; a loop that spins makes hundreds of iterations in it
 _QUIET_AGAIN = 0.1
 _MAX_TURNS = 40
 _PATIENCE = 1.5  # seconds without any progress until something counts as stalled; TCP probes a closed window every 0.2 s
-_LINGERING = 3.0  # seconds for last words and for what the engine drains
+_TURNS = 100  # without progress, too: a busy machine may not let this process run for seconds
+_LINGERING = 10.0  # seconds for last words and for what the engine drains: up to two, more on a busy machine
 _NARROW = 150_000  # bytes each way: where the kernel waits with each window for its timer, one second carries 10,000
 _SIZES = (1, 2, 10, 100, 1000, 5000, 16384, 16385, 40_000, 70_000, 300_000)
 
@@ -893,7 +894,7 @@ class Play:
 
     async def _until(self, reached: Callable[[], bool]) -> bool:
         """Go on in order until something is reached; False when nothing moves any more."""
-        last, since = None, self.loop.time()
+        last, since, turns = None, self.loop.time(), 0
         while not reached():
             self.do_tell()
             self.peer.handshake()
@@ -902,11 +903,12 @@ class Play:
             self.do_fetch(_ALL)
             now = self._progress()
             if now != last:
-                last, since = now, self.loop.time()
+                last, since, turns = now, self.loop.time(), 0
                 await asyncio.sleep(0)
-            elif self.loop.time() - since > _PATIENCE:
+            elif turns > _TURNS and self.loop.time() - since > _PATIENCE:
                 return False
             else:
+                turns += 1
                 await asyncio.sleep(0 if self.loop.time() - since < 0.0005 else 0.0005)
             self._check_events()
         return True

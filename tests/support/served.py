@@ -25,7 +25,7 @@ from ports import own_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-PATIENCE = 30.0
+PATIENCE = 60.0  # a busy machine starts a Python within half a minute
 APP = """
 import asyncio, json, os
 from pathlib import Path

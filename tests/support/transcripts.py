@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Shell", "Step", "environment", "parse", "play"]
 
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 _MODULES = ("acme", "bench", "connect", "convert", "dev", "doctor", "inspect", "listen", "make", "proxy", "serve", "verify")
 
 

@@ -92,7 +92,7 @@ PEERS: dict[str, Callable[[], pki.Identity | None]] = {
 WHO = tuple(PEERS)
 # A certificate that ends between the visits; made when it is needed, since it does not last.
 EXPIRING = "expiring"
-SECONDS_LEFT = 2
+SECONDS_LEFT = 6
 
 
 @cache

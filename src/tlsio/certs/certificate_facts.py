@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tlsio.certs.chain_order import is_self_issued
@@ -140,8 +141,13 @@ def _find_request_faults(request: RequestFields, names: list[str]) -> tuple[Find
 
 
 def _days_left(certificate: PeerCertificate, now: datetime) -> int | None:
+    """Return the days until its end, of which the last has begun; 0 or less: it has expired.
+
+    Rounded up: the life that an authority gives begins before the certificate is made, so that a
+    new one for 365 days ends within the 365th from now.
+    """
     end = certificate.not_after
-    return None if end is None else (end - now).days
+    return None if end is None else -((now - end) // timedelta(days=1))
 
 
 def _hash_name(certificate: PeerCertificate) -> str | None:

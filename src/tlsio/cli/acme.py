@@ -93,7 +93,13 @@ def acme() -> None:
 @click.option("--preferred-chain", metavar="NAME", help="The common name of the root, if the authority has several chains.")
 @click.option("--cert", type=NEW_FILE, metavar="FILE", help="Also write the chain here, now and after each renewal;")
 @click.option("--key", type=NEW_FILE, metavar="FILE", help="and its key here. Without it, the key goes to --cert too.")
-@click.option("--deploy-hook", "deploy_hooks", metavar="COMMAND", multiple=True, help="Run after each new certificate, by the shell.")
+@click.option(
+    "--deploy-hook",
+    "deploy_hooks",
+    metavar="COMMAND",
+    multiple=True,
+    help="Run after each new certificate, by the shell; a new hook at once.",
+)
 @click.option("--pre-hook", "pre_hooks", metavar="COMMAND", multiple=True, help="Run before each order.")
 @click.option("--post-hook", "post_hooks", metavar="COMMAND", multiple=True, help="Run after each order, also if it failed.")
 @click.option("-f", "--force", is_flag=True, help="Obtain one although there is one that is not due.")

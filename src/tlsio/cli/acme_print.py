@@ -52,6 +52,8 @@ def print_outcomes(outcomes: Sequence[Outcome], *, note: str = "", place: str = 
         click.echo(f"{', '.join(one.plan.names)}: {_describe(one, note)}")
         if one.plan.cert is not None and (one.state == "obtained" or (one.state == "kept" and note)):
             click.echo(f"  written to {' and '.join(dict.fromkeys(path for path in (one.plan.cert, one.plan.key) if path))}")
+        if one.late_hooks:
+            click.echo("  its new deploy hook was run" if len(one.late_hooks) == 1 else "  its new deploy hooks were run")
 
 
 def print_dropped(old: Plan, new: Plan) -> None:

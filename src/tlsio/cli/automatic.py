@@ -11,9 +11,9 @@ from tlsio.acme.plans.dns_kinds import DNS_KINDS
 from tlsio.cli.parameters import NEW_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["acme_table", "automatic_options"]
+__all__ = ["acme_table", "automatic_options", "settings_of"]
 
 _OPTIONS = (
     click.option(
@@ -69,6 +69,11 @@ def automatic_options(command: Callable[..., int]) -> Callable[..., int]:
     for one in reversed(_OPTIONS):
         command = one(command)
     return command
+
+
+def settings_of(options: Iterable[str]) -> frozenset[str]:
+    """Return what the settings of these options are called in a file."""
+    return frozenset(_FIELDS.get(one, one) for one in options)
 
 
 def acme_table(options: dict[str, Any], table: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -238,7 +238,7 @@ def dhparam(bits: str, *, out: str, force: bool) -> None:
     """
     from tlsio.certs.diffie_hellman import dhparams  # noqa: PLC0415 - only this command needs it
 
-    with progress("Searching a safe prime") as report:
+    with progress(f"Searching for a safe prime of {bits} bits, which takes seconds to minutes", is_long=True) as report:
         # 20 digits are too many already, and Python refuses to read more than 4300.
         made = dhparams(int(bits[:20]) if bits.isdecimal() else bits, progress=lambda steps: report(f"{steps} candidates"))
     deliver(New(out, made, title=f"Diffie-Hellman parameters {bits}"), force=force)

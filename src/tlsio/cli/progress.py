@@ -8,6 +8,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
+
 from tlsio.cli.output import console
 
 if TYPE_CHECKING:
@@ -19,14 +21,15 @@ _QUIET_SECONDS = 1.0
 
 
 @contextmanager
-def progress(title: str, *, after: float = _QUIET_SECONDS) -> Iterator[Callable[..., None]]:
+def progress(title: str, *, after: float = _QUIET_SECONDS, is_long: bool = False) -> Iterator[Callable[..., None]]:
     """Give a function to call with a text, and with the part that is done if it is known.
 
-    Nothing is shown in the first seconds (`after`), nor if standard error is not a terminal. In a
-    coroutine, the title is shown then without a call too, such as while a server is silent.
+    Nothing is shown in the first seconds (`after`). In a coroutine, the title is shown then without
+    a call too, such as while a server is silent. If standard error is not a terminal, nothing is
+    shown, except for the title of work that `is_long`, in one line, at the first call.
     """
     if not sys.stderr.isatty():
-        yield _ignore
+        yield _title_once(title) if is_long else _ignore
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - its import takes time
 
@@ -63,6 +66,18 @@ def _call_later(seconds: float, action: Callable[[], None]) -> asyncio.TimerHand
         return asyncio.get_running_loop().call_later(seconds, action)
     except RuntimeError:
         return None
+
+
+def _title_once(title: str) -> Callable[..., None]:
+    is_printed = False
+
+    def report(_text: str, _done: float | None = None) -> None:
+        nonlocal is_printed
+        if not is_printed:
+            click.echo(title, err=True)
+            is_printed = True
+
+    return report
 
 
 def _ignore(_text: str, _done: float | None = None) -> None:

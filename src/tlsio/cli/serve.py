@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlsio.cli.automatic import acme_table
+from tlsio.cli.automatic import acme_table, settings_of
 from tlsio.cli.help import Command
 from tlsio.cli.parameters import FOLDER, NEW_FILE
 from tlsio.cli.serving import MAX_PORT, absolute, http_options, run_settings, server_options, site_options
+from tlsio.cli.wording import OBTAINS
 
 if TYPE_CHECKING:
     from tlsio.https.process.settings import Settings
@@ -64,10 +65,12 @@ def _settings(app: str | None, config: str | None, options: dict[str, Any]) -> S
     from tlsio.https.process import settings as https_settings  # noqa: PLC0415 - the extra may be missing
 
     given: dict[str, Any] = {}
-    folder = Path()
+    folder, chosen = Path(), settings_of(options)
     if config is not None:
         given = https_settings.read(Path(config))
-        folder = Path(config).parent
+        folder = Path(config).parent.absolute()  # as messages show paths: those of a file do not start at the current folder
+        if "acme" in given:
+            click.get_current_context().meta[OBTAINS] = True
     given |= site_options(options)
     given |= acme_table(options, given.get("acme"))
     if isinstance(given.get("hsts"), dict):
@@ -79,5 +82,5 @@ def _settings(app: str | None, config: str | None, options: dict[str, Any]) -> S
         given["app"] = app if ":" in app else absolute(app)
     if "app" not in given:
         raise click.UsageError("Missing argument 'APP|FOLDER', and no app in --config.")
-    settings = https_settings.parse(given, folder, config or "")
+    settings = https_settings.parse(given, folder, config or "", options=chosen)
     return settings if config is None else replace(settings, file=Path(config))

@@ -19,7 +19,9 @@ from tlsio.cli.parameters import STANDARD_INPUT, metavar_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["for_people", "log_for_people", "translate", "translate_json"]
+__all__ = ["OBTAINS", "for_people", "log_for_people", "translate", "translate_json"]
+
+OBTAINS = "tlsio.obtains"  # in the meta of a context: a settings file has a table [acme]
 
 # What a command says otherwise. An option that it does not have drops the sentence, as elsewhere.
 _OWN_WORDS = (
@@ -44,6 +46,7 @@ _OWN_WORDS = (
     ("leave host= out for all addresses", "give --host :: for all addresses"),
     ("send STARTTLS first and wrap the stream with tlsio.TLSSocket", "give --starttls smtp (or imap, pop3, ftp: what the server is)"),
     ("send StartTLS first and wrap the stream with tlsio.TLSSocket", "give --starttls ldap"),
+    ("ca=, or `tlsio serve --acme-server-ca`", "ca="),
     (", and pass the new one to set_secure_context()", ""),
     ("Pass the current one to set_secure_context().", ""),
     ("inside its own protocol (sslmode=).", "inside its own protocol. Here, give --starttls postgres."),
@@ -82,6 +85,7 @@ _SUBJECT = re.compile(r"""^(?P<subject>[a-z][a-z0-9_]*)(?:\[\d+\])?(?= must | ha
 _OF_LIBRARY = re.compile(r"\btlsio\.[A-Za-z]|\b[a-z_]+\(\)|(?<![\w/+=-])[a-z][a-z0-9_]*=(?![\w/*=])|(?<![\w/+=-])[a-z_]+=(?:True|False)\b")
 _COMMAND_LINE = re.compile(r"`[^`]+`")  # it has options of its own
 _LONG_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+_OF_SITE = {"ca", "cert", "crl", "key"}  # settings of files that are in a table [[site]]
 _HINTS = {"hint", "remedy"}
 _MESSAGES = {"message", "text", "reason", "problem", "error"}
 
@@ -151,9 +155,13 @@ class _Names:
 
     def __init__(self, context: click.Context, *, is_hint: bool) -> None:
         command, self._is_hint = context.command, is_hint
-        # First those that were given: cert= then means --server-cert, not the client's --cert.
-        self._parameters = sorted(command.params, key=lambda one: context.params.get(one.name or "") is None)
         self._given = context.params
+        # First those that were given: cert= then means --server-cert, not the client's --cert. With
+        # certificates that are obtained, ca= is about the authority: no clients are asked for any.
+        obtains = bool(context.params.get("domains")) or OBTAINS in context.meta
+        self._parameters = sorted(
+            command.params, key=lambda one: (not self._is_given(one), obtains and not (one.name or "").startswith("acme_"))
+        )
         self._options = {"--help", *(name for one in command.params for name in one.opts)}
 
     def translate(self, sentence: str) -> str:
@@ -172,17 +180,28 @@ class _Names:
         if own is None:
             # In a hint, it stays what it is, and so drops its sentence.
             return found[0] if self._is_hint else name.replace("_", " ")
+        if not own.startswith("-") and self._given.get("config"):
+            if found["value"]:
+                return f'{own} = "{found["value"]}"'
+            return f"{own} in {self._place_of(own)}" if found.string[: found.start()].endswith("given as ") else own
         return f"{own} {found['value']}" if found["value"] else own
 
     def find(self, name: str) -> str | None:
         """Return what the user types for an option of the library."""
-        wanted = {name, _ALIASES.get(name, name), f"server_{name}", f"acme_{name}"}
+        wanted = {name, _ALIASES.get(name, name), f"server_{name}", f"acme_{name}", f"acme_server_{name}"}
         for one in self._parameters:
             if one.name in wanted or any(f"--{word.replace('_', '-')}" in one.opts for word in wanted):
                 if isinstance(one, click.Argument):
                     return metavar_of(one)
                 word = next((word for word in one.opts if word.startswith("--")), one.opts[0])
-                if self._given.get("config") is not None and self._given.get(one.name or "") in (None, ()):
-                    return word.strip("-").replace("-", "_")  # a key of that file
+                if self._given.get("config") is not None and not self._is_given(one):
+                    return word.strip("-").removeprefix("acme-").replace("-", "_")  # a key of that file
                 return word
         return None
+
+    def _is_given(self, one: click.Parameter) -> bool:
+        return self._given.get(one.name or "") not in (None, ())
+
+    def _place_of(self, key: str) -> str:
+        """Return where a key of the settings file is."""
+        return f"{'a [[site]] of ' if key in _OF_SITE else ''}{self._given['config']}"

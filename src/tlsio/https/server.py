@@ -12,18 +12,18 @@ from tlsio.connection.server.server import Server as TLSServer
 from tlsio.connection.server.server import entries_of
 from tlsio.https.applications.application import Config, load
 from tlsio.https.applications.lifespan import Lifespan
-from tlsio.https.applications.wsgi import DEFAULT_THREADS
+from tlsio.https.applications.wsgi import DEFAULT_THREADS, MOST_THREADS
 from tlsio.https.layers.access_log import AccessLog
 from tlsio.https.layers.audit import Audit
 from tlsio.https.layers.host_check import HostCheck
 from tlsio.https.layers.hsts import HSTS, hsts_layer
 from tlsio.https.layers.metrics import Metrics
 from tlsio.https.limits import Limits
-from tlsio.https.plain_http.redirect import RedirectServer
+from tlsio.https.plain_http.redirect import RedirectServer, check_status
 from tlsio.https.protocols.service import Service
 from tlsio.https.proxy.listener import ProxyListener, check_forwarded
 from tlsio.https.tls.context import complete
-from tlsio.model.checks import check_bool, check_choice, check_seconds, check_text, wrong_value
+from tlsio.model.checks import check_bool, check_choice, check_host, check_int, check_seconds, check_text, wrong_type, wrong_value
 from tlsio.model.errors import UsageStateError
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ _PLAIN_ANSWER = (
     % (len(_PLAIN_TEXT), _PLAIN_TEXT)
 )
 PROTOCOLS = ("h2", "http/1.1")
+_MAX_PORT = 65535
 _HOST, _PORT = "localhost", 8443
 _CONTEXT_DEFAULTS: dict[str, Any] = {"alpn_protocols": PROTOCOLS, "ciphers": INTERMEDIATE_CIPHERS}
 
@@ -130,15 +131,23 @@ class Server:
             OSError: a file that `acme` names cannot be read.
             ConfigError: the application cannot be imported, or a certificate cannot be used.
         """
-        self._limits = limits or Limits()
+        self._limits = Limits() if limits is None else limits
+        if not isinstance(self._limits, Limits):
+            raise wrong_type("limits", "a Limits", limits, hint="Write Limits(max_body_bytes=...).")
         self._graceful_timeout = check_seconds("graceful_timeout", graceful_timeout)
         check_choice("lifespan", lifespan, ("auto", "on", "off"))
+        check_int("wsgi_threads", wsgi_threads, 1, MOST_THREADS)
+        check_status(redirect_status)
+        if redirect_port is not None:
+            check_int("redirect_port", redirect_port, 0, _MAX_PORT)
+        if redirect_host is not None:
+            check_host("redirect_host", redirect_host)
         self._config = Config(
             load(app, interface, wsgi_threads=wsgi_threads), ws="websockets-sansio", lifespan=lifespan, root_path=_check_root_path(root_path), log_config=None,
             proxy_headers=bool(forwarded_allow_ips), forwarded_allow_ips=check_forwarded(forwarded_allow_ips), server_header=False, timeout_keep_alive=self._limits.keep_alive_timeout or _NEVER,
         )  # fmt: skip
         given: dict[str, Any] = {"plain_http_answer": _PLAIN_ANSWER, **options, "allow_half_open": True}
-        self.automatic = None if acme is None else _automatic(acme.choose_challenges(has_http=redirect_port is not None), given)
+        self.automatic = None if acme is None else _automatic(acme, given, has_http=redirect_port is not None)
         if given.get("secure_context") is None:
             given = {**_CONTEXT_DEFAULTS, **given}
         else:
@@ -368,11 +377,14 @@ class Server:
         await self.stop()
 
 
-def _automatic(acme: ACME, given: dict[str, Any]) -> Automatic:
+def _automatic(acme: ACME, given: dict[str, Any], *, has_http: bool) -> Automatic:
     """Return what obtains the certificates, and put it into the options."""
-    from tlsio.https.tls.automatic import Automatic  # noqa: PLC0415 - many servers have certificates
+    from tlsio.https.tls.acme import ACME  # noqa: PLC0415 - many servers have certificates
+    from tlsio.https.tls.automatic import Automatic  # noqa: PLC0415
 
-    automatic = Automatic(acme)
+    if not isinstance(acme, ACME):
+        raise wrong_type("acme", "an ACME", acme, hint='Write ACME(domains=["example.com"], agree_tos=True).')
+    automatic = Automatic(acme.choose_challenges(has_http=has_http))
     given["secure_context"] = automatic.take_options(given)
     return automatic
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+from collections.abc import Iterable
 from errno import errorcode
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -15,7 +16,7 @@ from tlsio.model.errors import FetchError, TLSError, UsageTypeError, UsageValueE
 from tlsio.trust.identity import to_lookup_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from tlsio.model.checks import BytesLike
 
@@ -170,6 +171,8 @@ def make_request(url: str, method: str | None, headers: Headers, body: BytesLike
 
 def _check_headers(given: Any) -> Iterable[tuple[bytes, bytes]]:
     pairs = given.items() if hasattr(given, "items") else given
+    if not isinstance(pairs, Iterable):
+        raise wrong_type("headers", "a mapping of str to str, or pairs", given)
     for pair in pairs:
         if not isinstance(pair, tuple) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):  # noqa: PLR2004
             raise wrong_type("headers", "a mapping of str to str, or pairs", pair)

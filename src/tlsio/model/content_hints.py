@@ -17,6 +17,9 @@ _NOT_AT_LINE_START = re.compile(rb"[^\r\n]-----BEGIN ")
 _ONE_LINE = re.compile(rb"-----BEGIN [A-Z0-9. ]{1,40}-----[ \t]*[^\s]")
 _SSH_PUBLIC_KEY = re.compile(rb"\s*(?:ssh-[a-z0-9]+|ecdsa-sha2-[a-z0-9-]+|sk-[a-z0-9@.-]+) AAAA|---- BEGIN SSH2 PUBLIC KEY")
 _HTML = re.compile(rb"\s*<(?:!doctype html|html|head|body|\?xml)", re.IGNORECASE)
+_URL = re.compile(rb"\s*[a-z][a-z0-9+.-]*://[^\x00-\x1f]{1,4096}\s*", re.IGNORECASE)
+_VARIABLE = re.compile(rb"\s*(?:\$\w+|\$\{\w+\}|%\w+%)\s*")
+_BASE64_OF_PEM = re.compile(rb"\s*LS0tLS1CRUdJTi[A-Za-z0-9+/=\s]*")  # -----BEGIN, and the space after it
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=\s]{64,}")
 _DASHES = tuple(dash.encode() for dash in "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\uff0d")
 _PATH = re.compile(rb"[^\x00-\x1f]{1,4096}\.(?:pem|crt|cer|key|der|p12|pfx|crl|csr|req)\s*|[./~][^\x00-\x1f]{0,4096}\s*", re.IGNORECASE)
@@ -29,6 +32,7 @@ _OPENSSH_KEY = "a private key in OpenSSH's own format"
 _CRL = "a certificate revocation list"
 _PKCS7 = "PKCS#7"
 _PFX = "PKCS#12"
+_EC_PARAMETERS = "the parameters of an elliptic curve"
 _DH = "Diffie-Hellman parameters"
 _SSH_PUBLIC = "an SSH public key"
 _PGP = "OpenPGP data"
@@ -51,6 +55,7 @@ _KINDS = {
     "RSA PUBLIC KEY": _PUBLIC_KEY,
     "X509 CRL": _CRL,
     "PKCS7": _PKCS7,
+    "EC PARAMETERS": _EC_PARAMETERS,
     "DH PARAMETERS": _DH,
     "X9.42 DH PARAMETERS": _DH,
     "PGP PUBLIC KEY BLOCK": _PGP,
@@ -65,6 +70,7 @@ _ADVICE = {
     _CRL: "Give it with crl=.",
     _PKCS7: "Convert it: openssl pkcs7 -print_certs (for DER with -inform DER).",
     _PFX: "Give it with pfx=; it contains certificate and key.",
+    _EC_PARAMETERS: "They name a curve and hold no key: the key is a block of its own after them, or make one by openssl genpkey.",
     _DH: "Give them with dhparam=.",
     _SSH_PUBLIC: "TLS needs an X.509 certificate in cert= and its private key in key=; SSH keys are made for another protocol.",
     _PGP: "TLS cannot use OpenPGP keys: it needs an X.509 certificate in cert= and its private key in key=.",
@@ -213,14 +219,23 @@ _DEFECTS: tuple[tuple[Callable[[bytes], object], str], ...] = (
 )
 
 
+# In this order: a URL looks like a path too.
+_OTHER_TEXTS = (
+    (_BASE64_OF_PEM, "It is PEM in Base64, as in a Secret of Kubernetes: decode it first, by base64.b64decode()."),
+    (_URL, "It looks like a URL: download the file, check where it comes from, and give its path as pathlib.Path."),
+    (_VARIABLE, "It looks like the name of a variable, which is not replaced here: give the value of that variable."),
+    (_PATH, "It looks like a path: give a path as pathlib.Path."),
+)
+
+
 def _explain_damage(data: bytes, wanted: str, *, is_right_kind: bool) -> str | None:
     if is_right_kind:
         return f"It is {wanted}, but damaged, or of an algorithm that this OpenSSL does not support: get it again from its source."
+    if other := next((hint for pattern, hint in _OTHER_TEXTS if pattern.fullmatch(data)), None):
+        return other
     if _BASE64.fullmatch(data) and wanted in _LABELS:
         label = _LABELS[wanted]
         return f"It is Base64 without its label lines: put -----BEGIN {label}----- before it and -----END {label}----- after it."
-    if _PATH.fullmatch(data):
-        return "It looks like a path: give a path as pathlib.Path."
     if _LABEL.search(data) or data.startswith(b"\x30"):
         return None
     is_expected = "are expected" if wanted == _DH else "is expected"

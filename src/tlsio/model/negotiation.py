@@ -68,7 +68,7 @@ def _hint_for_client_version(local: LocalSide) -> str:
         )
     return (
         f"This client allows {_range(local)}, and the server none of them: the server has to be updated. "
-        "If it cannot be, min_version='TLSv1' with ciphers='DEFAULT:@SECLEVEL=0' reaches it, and is insecure."
+        "If it cannot be, reach it through a TLS proxy next to it."
     )
 
 

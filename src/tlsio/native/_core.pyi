@@ -894,8 +894,8 @@ class Gate:
     @property
     def dropped(self) -> int: ...
     @property
-    def unreported(self) -> int:
-        """The number of refused connections that are not reported yet."""
+    def owes_reports(self) -> bool:
+        """Whether there are refused connections or failed handshakes that are not reported yet."""
     @property
     def bytes_read(self) -> int:
         """Of closed connections."""

@@ -327,7 +327,7 @@ cdef extern from "engine.h" nogil:
     int tio_reactor_next_notice(tio_reactor *, tio_notice *)
     tio_conn *tio_reactor_conn(const tio_reactor *, uint64_t)
     int tio_reactor_has_notices(const tio_reactor *)
-    size_t tio_reactor_dropped(const tio_reactor *, const tio_gate *)
+    int tio_reactor_owes_reports(const tio_reactor *, const tio_gate *)
     int tio_reactor_is_busy(const tio_reactor *)
     size_t tio_reactor_load(const tio_reactor *)
     size_t tio_reactor_owners(const tio_reactor *, void **)

@@ -223,9 +223,9 @@ cdef class Gate:
         return self.gate.dropped
 
     @property
-    def unreported(self):
-        """The number of refused connections that are not reported yet."""
-        return tio_reactor_dropped(self.reactor.r, &self.gate) if self.reactor is not None and self.reactor.r != NULL else 0
+    def owes_reports(self):
+        """Whether there are refused connections or failed handshakes that are not reported yet."""
+        return self.reactor is not None and self.reactor.r != NULL and tio_reactor_owes_reports(self.reactor.r, &self.gate) != 0
 
     @property
     def bytes_read(self):

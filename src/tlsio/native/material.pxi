@@ -245,7 +245,7 @@ cdef tuple _unpack(material, Work work):
         raise _unreadable(material, "PKCS#12")
     try:
         if not contents.open(pfx):
-            raise _unopenable(material, PKCS12_mac_present(pfx) != 0)
+            raise _unopenable(material, contents.is_unverified)
     finally:
         PKCS12_free(pfx)
     ERR_clear_error()
@@ -264,6 +264,8 @@ cdef class _Contents:
     cdef Work work
     cdef bytes passphrase
     cdef const char *secret
+    cdef bint has_mac
+    cdef bint is_unverified             # decrypted with a passphrase that no MAC has confirmed
 
     def __cinit__(self, material, Work work):
         self.key = _Key.__new__(_Key)
@@ -279,7 +281,8 @@ cdef class _Contents:
             return False
         try:
             self.count(pfx, parts)
-            if PKCS12_mac_present(pfx):
+            self.has_mac = PKCS12_mac_present(pfx)
+            if self.has_mac:
                 if not self.verify(pfx):
                     ERR_raise(ERR_LIB_PKCS12, PKCS12_R_MAC_VERIFY_FAILURE)
                     return False
@@ -321,6 +324,7 @@ cdef class _Contents:
         if PKCS7_type_is_data(part):
             bags = PKCS12_unpack_p7data(part)
         elif PKCS7_type_is_encrypted(part):
+            self.is_unverified = not self.has_mac
             bags = PKCS12_unpack_p7encdata(part, self.secret, -1)
         else:
             return True
@@ -360,6 +364,7 @@ cdef class _Contents:
             return self.key.pkey is not NULL
         X509_SIG_get0(PKCS12_SAFEBAG_get0_pkcs8(bag), &algorithm, NULL)
         self.work.add(algorithm)
+        self.is_unverified = not self.has_mac
         info = PKCS12_decrypt_skey(bag, self.secret, -1)
         if info is not NULL:
             self.key.pkey = EVP_PKCS82PKEY(info)
@@ -537,11 +542,16 @@ def _undecryptable(material):
     if material.passphrase is None:
         hint = "The private key is encrypted: set passphrase=."
     else:
-        hint = "The passphrase is not the one the key was encrypted with."
+        hint = "The passphrase is not the one the key was encrypted with." + _stray_line_end(material)
     return _failure(f"Cannot decrypt the private key of {material.label}", code="ERR_OSSL_BAD_DECRYPT", hint=hint)
 
 
-def _unopenable(material, has_mac):
+def _stray_line_end(material):
+    """A passphrase that was read from a file often has the line end of that file."""
+    return " It ends with a line break: use text.rstrip(), if that does not belong to it." if material.passphrase[-1:] in (b"\n", b"\r") else ""
+
+
+def _unopenable(material, is_unverified):
     errors = _drain_errors()
     if any(reason == ERR_R_UNSUPPORTED for _, reason, _, _ in errors):
         return _failure(
@@ -551,7 +561,8 @@ def _unopenable(material, has_mac):
             errors=errors,
         )
     hint = "It is damaged: get it again from its source."
-    # Without a MAC, a wrong passphrase has the same effect as corrupt contents.
-    if not has_mac or any(library == ERR_LIB_PKCS12 and reason == PKCS12_R_MAC_VERIFY_FAILURE for library, reason, _, _ in errors):
-        hint = "It is encrypted: set passphrase=." if material.passphrase is None else "The passphrase is wrong."
-    return _failure(f"Cannot open the PKCS#12 of {material.label}", hint=hint, errors=errors)
+    if is_unverified or any(library == ERR_LIB_PKCS12 and reason == PKCS12_R_MAC_VERIFY_FAILURE for library, reason, _, _ in errors):
+        hint = "It is encrypted: set passphrase=." if material.passphrase is None else "The passphrase is wrong." + _stray_line_end(material)
+    # Without a MAC, a wrong passphrase leaves a padding that is right once in 256 times: then what was decrypted cannot be parsed.
+    code = "ERR_OSSL_BAD_DECRYPT" if is_unverified else None
+    return _failure(f"Cannot open the PKCS#12 of {material.label}", code=code, hint=hint, errors=errors)

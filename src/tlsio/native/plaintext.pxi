@@ -37,7 +37,7 @@ cdef class Plaintext(Facts):
     cdef bytes small                    # or the small writes of this turn, joined
     # bytes of either not accepted yet; accepted bytes of the queue's first object
     cdef Py_ssize_t queued, head
-    cdef Py_ssize_t high_water, last_size, pushed
+    cdef Py_ssize_t high_water, last_size, pushed, pulled
     cdef bint waiting, ending, closing, pumping, wants_drain
     cdef unsigned long thread           # the loop's, 0 if there is no loop
     cdef unsigned forks_before
@@ -131,9 +131,11 @@ cdef class Plaintext(Facts):
         if self.closing or tio_in_psk_callback():
             # while closing, input is discarded; inside a psk_callback nothing can be read
             return None
-        if not tio_conn_next(self.c) & (TIO_NEXT_READABLE | TIO_NEXT_TURN):
+        if not tio_conn_next(self.c) & (TIO_NEXT_READABLE | TIO_NEXT_TURN) or self._has_pulled_enough():
             return None
         chunk = self._take(limit)
+        if chunk is not None:
+            self.pulled += PyBytes_GET_SIZE(chunk)
         if chunk is not None and tio_conn_has_news(self.c):
             # Tickets that preceded the data: the next connection can already resume when the caller
             # has the data.
@@ -143,6 +145,15 @@ cdef class Plaintext(Facts):
             # There is something to report or to answer, or a deadline to set.
             self._schedule()
         return chunk
+
+    cdef bint _has_pulled_enough(self):
+        """Whether the reader must wait for the loop's next pass. A reader that always finds data, from a
+        fast peer, would never let the loop run.
+        """
+        if self.pulled < FLOW_BUDGET or not self._can_push() or tio_conn_phase(self.c) != TIO_OPEN or tio_conn_in(self.c) != TIO_IN_OPEN:
+            return False
+        self.pulled = 0
+        return True
 
     def await_input(self):
         """Call `_readable` when there may be something to read."""

@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tlsio.model.checks import check_int, check_text
+from tlsio.model.checks import check_int, check_text, encode
 from tlsio.model.errors import StoreError
 from tlsio.model.exported import exported
 from tlsio.model.statistics import StoreStats
@@ -67,7 +67,7 @@ class RedisSessionStore(RedisBacked):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._key = derive_key(secret, "sessions")
-        self._prefix = check_text("prefix", prefix).encode()
+        self._prefix = encode("prefix", check_text("prefix", prefix))
         self._max_entry_bytes = check_int("max_entry_bytes", max_entry_bytes, 1, 2**31 - 1)
         self._link = RedisLink(url_or_client, timeout=timeout, clock=clock)
         self._hits = self._misses = self._puts = self._dropped = self._errors = 0

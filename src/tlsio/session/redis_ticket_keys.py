@@ -15,7 +15,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from tlsio.model.checks import check_text
+from tlsio.model.checks import check_text, encode
 from tlsio.model.errors import StoreError
 from tlsio.model.exported import exported
 from tlsio.model.options.context import MAX_TICKET_KEYS
@@ -108,7 +108,8 @@ class RedisTicketKeys(RedisBacked):
         self._key = derive_key(secret, "ticket keys")
         # The braces keep lock and plan on one node of a Redis cluster. The name depends on the
         # secret, so the secret can be changed node by node.
-        self._name = f"{check_text('prefix', prefix)}{{ticket-keys-{derive_key(secret, 'ticket keys name').hex()[:16]}}}".encode()
+        name = derive_key(secret, "ticket keys name").hex()[:16]
+        self._name = encode("prefix", check_text("prefix", prefix)) + f"{{ticket-keys-{name}}}".encode()
         self._plan = TicketPlan(check_interval(interval, at_least=_MIN_INTERVAL), check_overlap(overlap, interval))
         self._local_ring = TicketKeyRing(interval=interval, overlap=overlap, random=random)
         self._local_until = 0.0  # tickets under local keys may be valid until then

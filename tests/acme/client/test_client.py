@@ -35,8 +35,8 @@ def customers_only() -> Iterator[Pebble]:
 
 @pytest.fixture(scope="module")
 def with_other_chains() -> Iterator[Pebble]:
-    """An authority with three roots, and an intermediate more; it refuses every fifth nonce."""
-    with Pebble(nonce_reject=20, environment={"PEBBLE_ALTERNATE_ROOTS": "2", "PEBBLE_CHAIN_LENGTH": "2"}) as running:
+    """An authority with three roots, and an intermediate more; it refuses one nonce of seven."""
+    with Pebble(nonce_reject=14, environment={"PEBBLE_ALTERNATE_ROOTS": "2", "PEBBLE_CHAIN_LENGTH": "2"}) as running:
         yield running
 
 
@@ -54,6 +54,20 @@ async def test_the_directory_says_what_the_authority_is(pebble: Pebble) -> None:
         assert await client.directory() is found
         now -= timedelta(hours=2)  # a clock that was put right
         assert await client.directory() is not found
+
+
+async def test_an_authority_that_is_not_trusted(pebble: Pebble) -> None:
+    """The hint is about the authority's root, not about servers of one's own."""
+    async with Client(pebble.directory_url) as client:
+        with pytest.raises(tlsio.FetchError, match="unable to verify the first certificate") as caught:
+            await client.directory()
+    assert caught.value.code == "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
+    assert caught.value.hint == (
+        "If it is an authority of your own, give the root of its server as ca=, or `tlsio serve --acme-server-ca`. "
+        "Otherwise another server may have answered."
+    )
+    assert caught.value.__notes__ == [caught.value.hint]
+    assert isinstance(caught.value.__cause__, tlsio.CertificateError)
 
 
 # --- accounts ---
@@ -171,8 +185,8 @@ async def test_each_type_of_challenge_leads_to_a_certificate(pebble: Pebble) -> 
             assert chain.pem.count(b"BEGIN CERTIFICATE") == len(chain.certificates) == 2
 
 
-async def test_a_fifth_of_all_nonces_may_be_refused(with_other_chains: Pebble) -> None:
-    """RFC 8555 §6.5: with the nonce of the refusal. Ten refusals in a row, which are too many, have a chance of 1e-7."""
+async def test_one_nonce_of_seven_may_be_refused(with_other_chains: Pebble) -> None:
+    """RFC 8555 §6.5: with the nonce of the refusal. Ten refusals in a row, which are too many, have a chance of 3e-9, and of 2e-7 in all requests of this file."""
     pebble = with_other_chains
     async with client_of(pebble) as client, Web().listen(pebble.http_port) as web:
         chain = await obtain(client, await register(client), ["client-2.example.test"], web)
@@ -269,7 +283,7 @@ async def test_an_order_that_is_not_decided_in_time(pebble: Pebble) -> None:
         with pytest.raises(tlsio.ACMEError) as caught:
             await client.wait_for_order(account, order, "ready")
     assert caught.value.code == "ERR_ACME_TIMEOUT"
-    assert 50 <= sum(sleeps.waits) <= 60
+    assert 40 <= sum(sleeps.waits) <= 60  # slow answers count too, and those of a busy machine may take seconds
     assert len(sleeps.waits) <= 20
 
 

@@ -79,7 +79,7 @@ async def test_a_node_that_is_suspended_in_its_order_loses_the_lock_of_redis(tmp
     """The next one orders and stores; when the first goes on, it may not write under its old lock."""
     fleet = Fleet(tmp_path)
     with RedisServer() as redis:
-        async with fleet.node(redis.url, seconds="1.5") as first:
+        async with fleet.node(redis.url, seconds="3") as first:
             await fleet.wait_for_order()
             os.kill(first.pid, signal.SIGSTOP)
             redis.run("DEL", "tlsio:{acme}:status/n0.example.json")  # else the next one waits for a minute, as after a failure
@@ -96,7 +96,7 @@ async def test_a_node_that_is_suspended_in_its_order_loses_the_lock_of_redis(tmp
 async def test_a_node_that_is_suspended_in_its_order_keeps_the_lock_of_files(tmp_path: Path) -> None:
     """The kernel keeps it, so the next one waits, finds what the first has stored, and orders nothing."""
     fleet, place = Fleet(tmp_path), str(tmp_path / "storage")
-    async with fleet.node(place, seconds="0.5") as first:
+    async with fleet.node(place, seconds="3") as first:
         await fleet.wait_for_order()
         os.kill(first.pid, signal.SIGSTOP)
         async with fleet.node(place, seconds="0.1") as second:

@@ -46,7 +46,7 @@ async def test_a_failing_hook_is_reported_with_its_last_words() -> None:
 async def test_a_hook_that_hangs_is_killed(tmp_path: Path) -> None:
     """With what it has started."""
     with pytest.raises(ConfigError, match=r"not ended after 0\.2 seconds"):
-        await run_hook(f"(sleep 1; touch {tmp_path}/late) & sleep 60", PLAN, timeout=0.2)
+        await run_hook(f"(sleep 10; touch {tmp_path}/late) & sleep 60", PLAN, timeout=0.2)
     await asyncio.sleep(0)
     assert not (tmp_path / "late").exists()
 
@@ -65,6 +65,6 @@ async def test_a_cancelled_hook_is_killed(tmp_path: Path) -> None:
 
 async def test_a_service_that_a_hook_starts_goes_on(tmp_path: Path) -> None:
     """The hook's end is the end of its shell, also when the service keeps its output open."""
-    await run_hook(f"sleep 30 & echo $! > {tmp_path}/pid", PLAN, timeout=5)
+    await run_hook(f"sleep 30 & echo $! > {tmp_path}/pid", PLAN, timeout=25)
     pid = int((tmp_path / "pid").read_text())
     os.kill(pid, signal.SIGKILL)  # raises if it is gone

@@ -330,6 +330,38 @@ async def test_a_failed_deploy_hook_that_was_corrected_runs_at_once(pebble: Pebb
 
 
 @pytest.mark.slow
+async def test_a_new_deploy_hook_runs_for_a_certificate_that_is_kept(pebble: Pebble, tmp_path: Path) -> None:
+    """Once, and no other: else the service would get the certificate at its next renewal, in weeks."""
+    log = tmp_path / "log"
+    first, second = (f"echo {word} >> {log}" for word in ("first", "second"))
+    plan = make_plan(pebble, tmp_path, names=("added.example.com",), deploy_hooks=(first,))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    await keeper.obtain(plan)
+    added = replace(plan, deploy_hooks=(first, second))
+    outcomes = [await keeper.obtain(added), await keeper.obtain(added), await keeper.renew(added)]
+    assert [(one.state, one.late_hooks) for one in outcomes] == [("kept", (second,)), ("kept", ()), ("kept", ())]
+    assert log.read_text().split() == ["first", "second"]
+    assert await load_plans(keeper.storage) == [added]
+
+
+@pytest.mark.slow
+async def test_a_new_deploy_hook_that_fails_runs_again(pebble: Pebble, tmp_path: Path) -> None:
+    """By the next renewals, as any other; its plan is kept."""
+    working, plan = tmp_path / "working", make_plan(pebble, tmp_path, names=("faulty-hook.example.com",))
+    clock = Clock()
+    keeper = Keeper(MemoryStorage(), terms_agreed=True, clock=clock)
+    await keeper.obtain(plan)
+    added = replace(plan, deploy_hooks=(f"test -e {working}",))
+    with pytest.raises(ConfigError, match="ended with 1") as caught:
+        await keeper.obtain(added)
+    assert caught.value.code == "ERR_ACME_HOOK"
+    assert await load_plans(keeper.storage) == [added]
+    working.touch()
+    clock.now += timedelta(minutes=2)
+    assert [(await keeper.renew(added)).state for _ in range(2)] == ["obtained", "kept"]
+
+
+@pytest.mark.slow
 async def test_hooks_that_were_not_run_to_their_end_run_again(pebble: Pebble, tmp_path: Path) -> None:
     """As when the process ends meanwhile; also of a certificate that only the storage has."""
     plan = make_plan(pebble, tmp_path, names=("interrupted.example.com",), deploy_hooks=(f"touch {tmp_path}/begun; sleep 60",))

@@ -77,11 +77,12 @@ async def test_a_hook_that_fails_is_an_error_with_its_last_words(script: Callabl
     assert "three arguments" in str(caught.value.hint)
 
 
+@pytest.mark.slow  # so that a busy machine starts the child in time
 async def test_a_hook_that_takes_too_long_is_killed_with_its_children(script: Callable[[str], Path], tmp_path: Path) -> None:
     """Nothing of it runs on."""
     path = script(f"sleep 60 & echo $! > {tmp_path}/child; wait")
-    with pytest.raises(ACMEError, match=r"has not ended after 0\.3 s"):
-        await HookProgram(path, timeout=0.3).add_txt(NAME, "value")
+    with pytest.raises(ACMEError, match=r"has not ended after 2 s"):
+        await HookProgram(path, timeout=2.0).add_txt(NAME, "value")
     assert await _ends(int((tmp_path / "child").read_text()))
 
 
@@ -129,32 +130,33 @@ def test_a_program_of_another_user_is_given_up(open_folder: Path) -> None:
     becomes_root = open_folder / "becomes-root"
     shutil.copy(Path("/usr/bin/python3").resolve(), becomes_root)
     becomes_root.chmod(0o4755)
-    command = [str(becomes_root), "-c", "import os, time; os.setresuid(0, 0, 0); print(os.getpid(), flush=True); time.sleep(60)"]
+    code = f"import os, time; os.setresuid(0, 0, 0); open({str(open_folder / 'root')!r}, 'w').close(); time.sleep(600)"
+    command = [str(becomes_root), "-c", code]
     script = f"""
 import asyncio, concurrent.futures.thread, encodings.idna, os, random, tempfile
+from pathlib import Path
 from tlsio.acme.solvers.program import run_to_end
 
 async def run(how):
-    task = asyncio.ensure_future(run_to_end({command!r}, seconds=1 if how == "timeout" else 60, most=100))
-    await asyncio.sleep(0.7)
+    task = asyncio.ensure_future(run_to_end({command!r}, seconds=5 if how == "timeout" else 600, most=100))
     if how == "cancel":
+        while not Path({str(open_folder / "root")!r}).exists():
+            await asyncio.sleep(0.01)
         task.cancel()
     await asyncio.wait([task])
     print("cancelled" if task.cancelled() else type(task.exception()).__name__)
 
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
-asyncio.run(run("timeout"))
 asyncio.run(run("cancel"))
+asyncio.run(run("timeout"))
 """
-    begin = time.monotonic()
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
     for process in Path("/proc").glob("[0-9]*/exe"):
         with contextlib.suppress(OSError):
             if process.readlink() == becomes_root:
                 os.kill(int(process.parent.name), signal.SIGKILL)
-    assert (ended.stdout.split(), ended.returncode) == (["TimeoutError", "cancelled"], 0), ended.stderr
+    assert (ended.stdout.split(), ended.returncode) == (["cancelled", "TimeoutError"], 0), ended.stderr
     assert ended.stderr.count("cannot be killed") == 2
-    assert time.monotonic() - begin < 30
 
 
 async def test_a_hook_that_leaves_a_daemon_ends_all_the_same(script: Callable[[str], Path], tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ A failure prints the seed, and `SEED=` runs it again.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ import pytest
 
 from bind import KEY, KEY_NAME
 from challenges import challenge, fetch, say
+from seeds import new_seed
 from tlsio.acme import Dns01, Http01, Rfc2136
 from tlsio.model.errors import ACMEError
 
@@ -27,10 +27,8 @@ pytestmark = pytest.mark.slow
 
 
 def chance() -> random.Random:
-    """Return a source of numbers, and print its seed."""
-    seed = int(os.environ.get("SEED", random.SystemRandom().randrange(10**9)))
-    print(f"SEED={seed}")  # noqa: T201
-    return random.Random(seed)  # noqa: S311 - for tests
+    """Return a source of numbers."""
+    return random.Random(new_seed())  # noqa: S311 - for tests
 
 
 def damage(data: bytes, chance: random.Random, often: float = 1.0) -> bytes:

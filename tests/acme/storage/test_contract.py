@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from seeds import new_seed
 from storages import count
 from tlsio.acme import MemoryStorage
 from tlsio.acme.storage.storage import MAX_VALUE_BYTES
@@ -242,9 +243,7 @@ async def test_tasks_of_several_nodes_lose_no_count(storages: Storages) -> None:
 @pytest.mark.slow
 async def test_waits_that_are_cancelled_at_any_time_leave_no_lock(storages: Storages) -> None:
     """Twenty tasks that want one lock, each ended at some time."""
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")  # noqa: T201
-    chance = random.Random(seed)  # noqa: S311 - for tests
+    chance = random.Random(new_seed())  # noqa: S311 - for tests
 
     async def want() -> None:
         async with storage.lock("a"):

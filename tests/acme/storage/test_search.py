@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from redis_server import RedisServer
+from seeds import new_seed
 from tlsio.acme import RedisStorage
 from tlsio.model.errors import StoreError
 
@@ -80,8 +80,7 @@ async def act(chance: random.Random, storage: Storage, model: Model) -> str:
 @pytest.mark.slow
 async def test_random_calls_agree_with_a_dictionary(storages: Storages) -> None:
     """Over two nodes in turn, some under locks, some cancelled at any moment."""
-    seed = int(os.environ.get("SEED", random.SystemRandom().randrange(10**9)))
-    chance, model, done = random.Random(seed), Model(), list[str]()  # noqa: S311 - for tests
+    chance, model, done = random.Random(new_seed()), Model(), list[str]()  # noqa: S311 - for tests
     try:
         async with storages.open() as one, storages.open() as other:
             for _ in range(300):
@@ -91,15 +90,14 @@ async def test_random_calls_agree_with_a_dictionary(storages: Storages) -> None:
             for key in KEYS:
                 assert await other.load(key) in model.values[key]
     except BaseException:
-        print(f"SEED={seed}, after {len(done)} calls: {done[-10:]}")  # noqa: T201
+        print(f"after {len(done)} calls: {done[-10:]}")  # noqa: T201
         raise
 
 
 @pytest.mark.slow
 async def test_a_count_under_a_lock_survives_a_redis_that_hangs_at_random() -> None:
     """Each step that succeeded counts once; one that failed once or not at all, however late Redis carries it out."""
-    seed = int(os.environ.get("SEED", random.SystemRandom().randrange(10**9)))
-    chance, tally = random.Random(seed), {"done": 0, "unknown": 0}  # noqa: S311 - for tests
+    chance, tally = random.Random(new_seed()), {"done": 0, "unknown": 0}  # noqa: S311 - for tests
 
     async def add(storage: Storage) -> None:
         while not stopped.is_set():
@@ -125,5 +123,5 @@ async def test_a_count_under_a_lock_survives_a_redis_that_hangs_at_random() -> N
         await asyncio.gather(*tasks, *(node.aclose() for node in nodes))
         async with RedisStorage(server.url, timeout=5.0) as storage:
             number = int(await storage.load("number") or 0)
-    assert tally["done"] > 0, f"SEED={seed}"
-    assert tally["done"] <= number <= tally["done"] + tally["unknown"], f"SEED={seed}: {number} of {tally}"
+    assert tally["done"] > 0
+    assert tally["done"] <= number <= tally["done"] + tally["unknown"], f"{number} of {tally}"

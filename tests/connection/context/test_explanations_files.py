@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import os
 import threading
@@ -93,6 +94,17 @@ MISTAKES: dict[str, FileMistake] = {
     "key without label lines": FileMistake(
         "key", lambda: without_labels(key()), (NOT_A_KEY, "Base64 without its label lines", "put -----BEGIN PRIVATE KEY-----")
     ),
+    "key in Base64, with its label lines": FileMistake(
+        "key",
+        lambda: base64.b64encode(key()),
+        (NOT_A_KEY, "PEM in Base64, as in a Secret of Kubernetes", "base64.b64decode()"),
+        never=("put -----BEGIN",),
+    ),
+    "parameters of a curve alone": FileMistake(
+        "key",
+        lambda: b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n",
+        (NOT_A_KEY, "the parameters of an elliptic curve, not a private key", "openssl genpkey"),
+    ),
     "key in UTF-16": FileMistake(
         "key", lambda: key().decode().encode("utf-16"), (NOT_A_KEY, "text in UTF-16", "save it as ASCII or UTF-8")
     ),
@@ -167,6 +179,10 @@ def test_file_of_another_form(name: str, tmp_path: Path) -> None:
     ("value", "says"),
     [
         ("/etc/ssl/key.pem", ("options.key is a str that is not PEM", "give a path as pathlib.Path")),
+        ("https://example.com/key.pem", ("looks like a URL", "download the file")),
+        ("$TLS_KEY", ("the name of a variable", "give the value")),
+        ("${TLS_KEY}", ("the name of a variable", "give the value")),
+        ("%TLS_KEY%", ("the name of a variable", "give the value")),
         ("nothing known", ("options.key is a str that is not PEM", "neither PEM nor DER")),
     ],
 )
@@ -183,6 +199,14 @@ def test_text_instead_of_a_path(value: str, says: tuple[str, ...]) -> None:
             lambda: {"key": pki.localhost().encrypted_key_pem(), "passphrase": "sesame"},
             ("Cannot decrypt", "The passphrase is not the one the key was encrypted with"),
         ),
+        (
+            lambda: {"key": pki.localhost().encrypted_key_pem(), "passphrase": "sample\n"},
+            ("Cannot decrypt", "It ends with a line break", "rstrip()"),
+        ),
+        (
+            lambda: {"cert": None, "key": None, "pfx": pki.localhost().pfx(), "passphrase": "sample\n"},
+            ("The passphrase is wrong. It ends with a line break",),
+        ),
         (lambda: {"key": pki.client().key_pem}, ("fits the certificate of options.cert", "are not a pair")),
         (
             lambda: {"cert": pki.ca3().cert_pem + pki.chained().cert_pem, "key": pki.chained().key_pem},
@@ -192,7 +216,17 @@ def test_text_instead_of_a_path(value: str, says: tuple[str, ...]) -> None:
         (lambda: {"ciphers": "@STRENGTH"}, ("The list has no cipher", "put DEFAULT")),
         (lambda: {"ca": key()}, ("options.ca contains no certificate", "ca= needs certificates")),
     ],
-    ids=["encrypted", "wrong passphrase", "not a pair", "issuer first", "weak key", "no cipher", "key as ca"],
+    ids=[
+        "encrypted",
+        "wrong passphrase",
+        "line end",
+        "line end of a pfx",
+        "not a pair",
+        "issuer first",
+        "weak key",
+        "no cipher",
+        "key as ca",
+    ],
 )
 def test_content_that_cannot_be_used(options: Callable[[], dict[str, Any]], says: tuple[str, ...]) -> None:
     """Nothing that was given is shown, a passphrase least of all."""
@@ -202,6 +236,11 @@ def test_content_that_cannot_be_used(options: Callable[[], dict[str, Any]], says
 
 class TestFilesThatCannotBeRead:
     """Python's own errors, with a hint that names the option."""
+
+    def test_a_tilde(self) -> None:
+        """It is the shell that replaces it."""
+        error = error_of(lambda: tlsio.create_secure_context(ca=Path("~/no such file.pem")))
+        check_words(error, ("was given as ca=", "~ is not replaced", "expanduser()"), never=("working directory",))
 
     def test_missing(self, tmp_path: Path) -> None:
         """The path is shown, as it was given."""

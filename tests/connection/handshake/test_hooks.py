@@ -77,6 +77,16 @@ async def test_all_hooks_are_asked_once_and_in_order(net: Net) -> None:
         await sock.wait_closed()
 
 
+@pytest.mark.parametrize("alert", ["close_notify", "user_canceled", "no_renegotiation"])
+async def test_an_alert_that_reports_no_error_is_not_sent(net: Net, alert: str) -> None:
+    """A refused client of TLS 1.3 would read it as an orderly end."""
+    mistake = tlsio.HandshakeError(alert=alert)
+    async with net.serve(request_cert=False, check_client=answering("", "sync", mistake)) as server:
+        error, told = await net.refused(server, **CLIENT)
+        assert told.alert == error.alert == "internal_error"
+        assert any(alert in note for note in error.__notes__)
+
+
 @pytest.mark.node("26: SNI callback that fails", "tls-psk-alpn-callback-exception-handling")
 @pytest.mark.parametrize("how", ["sync", "async"])
 @pytest.mark.parametrize("hook", HOOKS)

@@ -512,3 +512,11 @@ class TestConnections:
             for value in (True, "yes", 1):
                 with pytest.raises(tlsio.UsageError):
                     make(fetch_crl=value)
+
+
+@pytest.mark.parametrize("fetch", ["", 0, {}, "http://x"], ids=repr)
+def test_what_fetches_is_a_function(fetch: Any) -> None:
+    """Anything else would be plain HTTP without a word."""
+    with pytest.raises(tlsio.UsageError, match="fetch must be a function") as caught:
+        tlsio.CrlCache(fetch=fetch)
+    assert caught.value.code == "ERR_INVALID_ARG_TYPE"

@@ -96,7 +96,8 @@ async def test_path_of_somebody_else_is_left_alone(unix_path: Path) -> None:
 async def test_taken_path_is_refused(unix_path: Path) -> None:
     """With a note that says what to do."""
     async with make() as server:
-        unix_path.touch()
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(unix_path))
         with pytest.raises(OSError, match="in use") as caught:
             await server.listen(path=unix_path)
         assert any("remove the file first" in note for note in caught.value.__notes__)

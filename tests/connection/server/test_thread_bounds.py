@@ -116,6 +116,30 @@ async def test_listener_may_close_before_refusals_are_reported(count: int) -> No
     assert len(dropped) == server.stats().dropped
 
 
+@pytest.mark.parametrize("count", [0, 2])
+@pytest.mark.parametrize("seconds", [None, 0], ids=["patient", "at once"])
+async def test_listener_may_close_before_failures_are_reported(seconds: float | None, count: int) -> None:
+    """`close` comes after each `tls_client_error`, although one turn has found them all."""
+    events: list[str] = []
+
+    def failed(*_: object) -> None:
+        events.append("failed")
+        server.close(seconds)
+
+    server = tlsio.create_server(ignore, **options(handshake_threads=count))
+    server.on("tls_client_error", failed)
+    server.on("close", lambda: events.append("close"))
+    await server.listen(0, "127.0.0.1")
+    crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(8)]
+    await until(lambda: server.stats().accepted == 8)
+    for one in crowd:
+        one.sendall(NOT_TLS)
+    await server.wait_closed()
+    for one in crowd:
+        one.close()
+    assert events == ["failed"] * sum(server.stats().handshakes_failed.values()) + ["close"]
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 async def test_short_of_descriptors_the_loop_gives_up_what_lingers(count: int) -> None:
     """With a `connection` listener all connections are the loop's, and so are their descriptors."""

@@ -72,10 +72,11 @@ async def test_keys_change_at_their_moment() -> None:
 async def test_a_ring_rotates() -> None:
     """The old key still decrypts."""
     installed: asyncio.Queue[list[bytes]] = asyncio.Queue()
-    rotation = TicketRotation(TicketKeyRing(interval=0.1, overlap=1.2), installed.put_nowait)
+    rotation = TicketRotation(TicketKeyRing(interval=0.2, overlap=2.4), installed.put_nowait)
     await rotation.start()
     first, second = await installed.get(), await installed.get()
-    assert second[1:] == first
+    assert second[0] not in first  # a busy machine may be some keys further
+    assert second[-1:] == first
     rotation.stop()
 
 

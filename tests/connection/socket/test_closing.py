@@ -42,11 +42,11 @@ async def test_slow_reader_is_not_cut(net: Net, how: str) -> None:
         if how == "close":
             sock.close()
 
-    async with net.serve(listener, close_timeout=0.5) as server:
+    async with net.serve(listener, close_timeout=1.0) as server:
         client = await net.connect(server)
         for _ in range(size // step):
             await client.readexactly(step)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.15)
         assert await client.read() == b""
         client.close()
         assert await closed is False

@@ -6,12 +6,13 @@ Sizes, pauses and half-closes come from a seed that a failing test prints; `TLSI
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import resource
 from typing import TYPE_CHECKING
 
 import pytest
+
+from seeds import new_seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +25,8 @@ SIZES = (1, 1, 2, 2, 10, 10, 64, 64, 64, 64, 64, 500, 500, 500, 2048, 2048, 16_3
 
 @pytest.fixture
 def seed() -> int:
-    """Return the seed of this run, printed when the test fails."""
-    chosen = int(os.environ.get("TLSIO_SEED", random.SystemRandom().randrange(2**32)))
-    print(f"TLSIO_SEED={chosen}")  # noqa: T201 - pytest shows it beside the failure
-    return chosen
+    """Return the seed of this run."""
+    return new_seed()
 
 
 @pytest.mark.parametrize(("connections", "messages"), [pytest.param(8, 50), pytest.param(50, 4000, marks=pytest.mark.slow)])

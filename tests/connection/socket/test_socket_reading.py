@@ -46,6 +46,42 @@ async def test_negative_sizes_are_refused(pair: Pair, method: str) -> None:
         assert caught.value.code == "ERR_OUT_OF_RANGE"
 
 
+@pytest.mark.parametrize(
+    ("method", "value"),
+    [
+        ("read", "5"),
+        ("read", True),
+        ("read", 2**80),
+        ("readexactly", None),
+        ("readexactly", float("nan")),
+        ("readuntil", "\n"),
+        ("readuntil", [b"\n"]),
+        ("read_all", "5"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else value.strip(),
+)
+async def test_arguments_of_other_types_are_refused_at_once(pair: Pair, method: str, value: Any) -> None:
+    """Not when data arrives, which can be never."""
+    arguments = {"limit": value} if method == "read_all" else {}
+    async with pair() as (client, peer, _server):
+        with pytest.raises(tlsio.UsageError) as caught:
+            await getattr(client, method)(*(() if arguments else (value,)), **arguments)
+        assert caught.value.code in {"ERR_INVALID_ARG_TYPE", "ERR_OUT_OF_RANGE"}
+        await peer.send(b"x")
+        assert await client.read() == b"x"
+
+
+@pytest.mark.parametrize("error", ["reason", ConnectionError, 5], ids=["text", "class", "int"])
+async def test_destroy_takes_exceptions_only(pair: Pair, error: Any) -> None:
+    """Calls would have to raise anything else; the socket stays as it is."""
+    async with pair() as (client, peer, _server):
+        with pytest.raises(tlsio.UsageError, match="error must be an exception or None") as caught:
+            client.destroy(error)
+        assert caught.value.code == "ERR_INVALID_ARG_TYPE"
+        await peer.send(b"x")
+        assert await client.read() == b"x"
+
+
 async def test_end_is_told_every_time(pair: Pair) -> None:
     """At the end `read` and `readline` give b"" again and again, `readexactly` and `readuntil` an error."""
     async with pair() as (client, peer, _server):
@@ -157,6 +193,32 @@ async def test_iteration_gives_all_and_ends(pair: Pair) -> None:
         client.end(b"x" * 100_000)
         assert b"".join([chunk async for chunk in peer]) == b"x" * 100_000
         assert [chunk async for chunk in peer] == []
+
+
+async def test_reader_that_always_finds_data_lets_the_loop_run(pair: Pair) -> None:
+    """A fast peer does not keep the loop for its reader: between two passes one gets 256 KiB and a record at most."""
+    async with pair() as (client, server, _):
+        client.write(bytes(4_000_000))
+        before = None
+        while client.writable_length != before:  # the kernel takes no more until the server reads
+            before = client.writable_length
+            await asyncio.sleep(0.05)
+        client.end()
+        taken = most = 0
+
+        def count() -> None:
+            nonlocal taken, most
+            taken, most = 0, max(taken, most)
+            counting[0] = asyncio.get_running_loop().call_soon(count)
+
+        counting = [asyncio.get_running_loop().call_soon(count)]
+        total = 0
+        async for chunk in server:
+            taken += len(chunk)
+            total += len(chunk)
+        counting[0].cancel()
+        assert total == 4_000_000
+        assert most <= 262_144 + 16_384
 
 
 async def test_iteration_is_taken_up_again(pair: Pair) -> None:
@@ -283,6 +345,62 @@ async def test_pipe_into_a_stream_writer(pair: Pair) -> None:
         writer.close()
         await writer.wait_closed()
     listening.close()
+
+
+class Ends:
+    """A destination that cannot end one direction, as asyncio's TLS."""
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+
+    def write(self, data: bytes) -> None:
+        """Keep it."""
+        self.calls.append(data)
+
+    async def drain(self) -> None:
+        """Do not wait."""
+
+    def can_write_eof(self) -> bool:
+        """Return asyncio's answer for TLS."""
+        return False
+
+    def write_eof(self) -> None:
+        """Raise as asyncio does."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Note it."""
+        self.calls.append("close")
+
+
+async def test_pipe_closes_what_has_no_half_end(pair: Pair) -> None:
+    """`write_eof` of asyncio's TLS raises NotImplementedError."""
+    destination = Ends()
+    async with pair() as (client, peer, _server):
+        client.end(b"through")
+        assert await peer.pipe(destination) == 7
+    assert (destination.calls[0], destination.calls[-1]) == (b"through", "close")
+
+
+class Drains:
+    """A destination without an end."""
+
+    async def drain(self) -> None:
+        """Do not wait."""
+
+    def write(self, data: bytes) -> None:
+        """Take it."""
+
+
+@pytest.mark.parametrize(("destination", "end"), [(5, True), (b"", False), (Drains(), True)], ids=["int", "bytes", "no end"])
+async def test_pipe_reads_nothing_for_what_cannot_take_it(pair: Pair, destination: Any, end: bool) -> None:  # noqa: FBT001
+    """The data stays for the next read."""
+    async with pair() as (client, peer, _server):
+        await client.send(b"kept")
+        with pytest.raises(tlsio.UsageError, match="destination must be an object with write") as caught:
+            await peer.pipe(destination, end=end)
+        assert caught.value.code == "ERR_INVALID_ARG_TYPE"
+        assert await peer.read() == b"kept"
 
 
 async def test_bytes_come_before_the_error(pair: Pair) -> None:

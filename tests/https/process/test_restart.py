@@ -71,17 +71,20 @@ def test_no_request_fails(tmp_path: Path, workers: str) -> None:
 
 @pytest.mark.slow
 def test_h2load_loses_nothing(tmp_path: Path) -> None:
-    """On connections of HTTP/2 that send all their requests at once: h2load counts what it did not send before GOAWAY as failed."""
+    """On connections of HTTP/2 that send all their requests at once: h2load counts what it did not send before GOAWAY as failed.
+
+    They are few, so that on a busy machine, too, h2load answers the PING after GOAWAY within the second that it has.
+    """
     write_files(tmp_path)
     with Served(tmp_path) as served:
-        command = ["h2load", "-n", "3000", "-c", "300", "-r", "60", "-m", "10", f"https://127.0.0.1:{served.port}/"]
+        command = ["h2load", "-n", "1000", "-c", "100", "-r", "20", "-m", "10", f"https://127.0.0.1:{served.port}/"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
             eventually(served.get, "an answer")
             served.kill(signal.SIGUSR2)
             pid = taken_over_by(served)
             output = load.communicate(timeout=PATIENCE * 2)[0]
         end(pid)
-    assert "3000 succeeded, 0 failed, 0 errored" in output, output
+    assert "1000 succeeded, 0 failed, 0 errored" in output, output
 
 
 @pytest.mark.slow
@@ -201,7 +204,7 @@ def test_a_stop_while_the_new_process_blocks(tmp_path: Path, signals: int) -> No
 def accepts(port: int) -> bool:
     """Tell whether connections are accepted by the old process: the new one holds the socket too, and is stopped."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain:
-        plain.settimeout(0.2)
+        plain.settimeout(2.0)  # longer than a busy machine needs, or the second of two signals could come with the first
         try:
             with client_context().wrap_socket(plain, server_hostname="localhost"):
                 return True

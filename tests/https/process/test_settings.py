@@ -202,6 +202,11 @@ def test_a_place_of_ones_own_for_certificates_that_are_obtained(tmp_path: Path) 
         ({}, "x: [acme]: domains is missing", 'Such as domains = ["example.com"].'),
         ({"domains": []}, "x: domains is empty", "Give the names of the server."),
         ({"domain": ["a.example.com"]}, "x: [acme]: there is no setting 'domain'", "Did you mean 'domains'?"),
+        (
+            {"domains": [["a.example.com", "b.example.com"]]},
+            "x: [acme]: domains must be a list of texts, got ['a.example.com', 'b.example.com'] in it",
+            'Names that share a certificate are one text: domains = ["example.com, www.example.com"].',
+        ),
         ({"domains": "a.example.com", "agree_tos": "yes"}, "x: [acme]: agree_tos must be true or false, got 'yes'", None),
         ({"domains": "a.example.com", "dns": "bind"}, "x: [acme]: dns must be one of rfc2136, hook, lexicon, got 'bind'", None),
         ({"domains": "a.example.com", "storage": 1}, "x: [acme]: storage must be a text, got 1", None),
@@ -216,7 +221,7 @@ def test_a_place_of_ones_own_for_certificates_that_are_obtained(tmp_path: Path) 
             "Give a public name, or server='internal': the development authority certifies any name.",
         ),
     ],
-    ids=["no table", "nothing", "no names", "misspelt", "flag", "provider", "storage", "half an account", "private name"],
+    ids=["no table", "nothing", "no names", "misspelt", "list in a list", "flag", "provider", "storage", "half an account", "private name"],
 )
 def test_mistakes_about_certificates_that_are_obtained(acme: Any, message: str, hint: str | None) -> None:
     """They are named as those of other tables."""
@@ -238,10 +243,42 @@ def test_private_names_are_for_other_authorities() -> None:
         assert found is not None
 
 
+def test_one_of_several_sites_is_named_by_its_place() -> None:
+    """As they have no names."""
+    with pytest.raises(ConfigError, match=r"^x: \[\[site\]\] 2 of 2: cert must be a path, got 3 ") as caught:
+        parse({"app": "x", "site": [{"cert": "a.pem"}, {"cert": 3}]}, Path(), "x")
+    assert caught.value.code == "ERR_HTTPS_SETTINGS"
+
+
 def test_mistakes_of_a_command_line_have_no_file() -> None:
     """The message begins with the option."""
     with pytest.raises(ConfigError, match=r"^port must be a whole number"):
         parse({"app": "x", "port": "1"}, Path(), "")
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "message", "hint"),
+    [
+        (
+            {"max_connections": 2, "workers": 4},
+            "max_connections",
+            "max_connections must be 4 or more: one for each of 4 workers, got 2",
+            None,
+        ),
+        ({"max_connections": 2, "workers": 4}, "workers", "x: max_connections must be 4 or more: one for each of 4 workers, got 2", None),
+        ({"metrics": "9100"}, "metrics", "metrics must be an address and a port, such as 127.0.0.1:9100, got '9100'", None),
+        ({"graceful_timeout": -1}, "graceful_timeout", "graceful_timeout must be above 0 seconds, got -1", None),
+        ({"graceful_timeout": -1}, "port", "x: graceful_timeout must be above 0 seconds, got -1", "Use false for no limit."),
+        ({"acme": {"domains": ""}}, "domains", "names has a group of 0 names", "A certificate has from 1 to 100."),
+        ({"acme": {"domains": "a.test", "agree_tos": 1}}, "domains", "x: [acme]: agree_tos must be true or false, got 1", None),
+    ],
+    ids=["limit", "limit of the file", "address", "seconds", "seconds of the file", "name", "table of the file"],
+)
+def test_mistakes_of_a_command_line_with_a_file(given: dict[str, Any], option: str, message: str, hint: str | None) -> None:
+    """The file is named only for values that it has, and its words for no limit too."""
+    with pytest.raises(ConfigError) as caught:
+        parse({"app": "a:b", **given}, FOLDER, "x", options={option})
+    assert (caught.value.message, caught.value.hint, caught.value.code) == (message, hint, "ERR_HTTPS_SETTINGS")
 
 
 def test_no_storage_of_ones_own(tmp_path: Path) -> None:

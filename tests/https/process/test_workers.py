@@ -32,7 +32,7 @@ from tlsio.https.process.ticket_periods import KeySchedule
 
 class Quick(KeySchedule):
     def __init__(self, *, period=None):
-        super().__init__(3.0, period=period)
+        super().__init__(5.0, period=period)
 
 if __name__ == "__main__":
     run.KeySchedule = Quick
@@ -94,9 +94,14 @@ def test_sessions_resume_on_every_worker(tmp_path: Path, version: ssl.TLSVersion
     with Served(tmp_path, *SERVE) as served:
         sessions: list[Any] = []
         served.get(context=context, sessions=sessions)
-        answers = [served.get(context=context, session=sessions[-1], sessions=sessions) for _ in range(100)]
-    assert [one["resumed"] for one in answers] == [True] * 100
-    assert len({one["pid"] for one in answers}) == 3
+        answers: list[dict[str, Any]] = []
+
+        def all_answered() -> bool:
+            answers.append(served.get(context=context, session=sessions[-1], sessions=sessions))
+            return len(answers) >= 100 and len({one["pid"] for one in answers}) == 3
+
+        eventually(all_answered, "a hundred answers, of all workers")
+    assert all(one["resumed"] for one in answers)
 
 
 @SLOW
@@ -145,8 +150,8 @@ def test_a_killed_worker_is_replaced(tmp_path: Path, number: int, name: str) -> 
             seen.add(served.get()["pid"])
             return bool(seen - before - {victim})
 
-        eventually(asked, "a new worker")
-        assert f"Worker {victim} ended (by {name}); it is replaced" in served.stderr
+        eventually(asked, "a new worker")  # or one that has not answered before
+        eventually(lambda: f"Worker {victim} ended (by {name}); it is replaced" in served.stderr, "the reason")
 
 
 @SLOW

@@ -273,11 +273,12 @@ async def test_a_client_that_reads_late_holds_both_directions_up() -> None:
 class TestTime:
     """`read_timeout` counts while the backend is waited for."""
 
+    @pytest.mark.slow  # the backend must answer in time on a busy machine too
     async def test_not_while_the_client_sends(self) -> None:
         """A client that is slower gets its response."""
-        async with proxying(echo, read_timeout=0.1) as (server, _), await connect(server) as sock:
+        async with proxying(echo, read_timeout=1.0) as (server, _), await connect(server) as sock:
             await sock.send(POST)
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.5)
             await sock.send(b"1\r\na\r\n0\r\n\r\n")
             assert (await read_until(sock, b"0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
 
@@ -296,6 +297,7 @@ class TestTime:
             released.set()
         assert "its response is late" in caplog.text
 
+    @pytest.mark.slow  # the backend must begin in time
     async def test_after_the_request(self) -> None:
         """A backend that begins and stops is cut off."""
 
@@ -304,7 +306,7 @@ class TestTime:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
             await reader.read()
 
-        async with proxying(answer, read_timeout=0.1) as (server, backend), client(server, http2=True) as asking:
+        async with proxying(answer, read_timeout=1.0) as (server, backend), client(server, http2=True) as asking:
             with pytest.raises(httpx.RemoteProtocolError):
                 await asking.get("/")
             await backend.all_left.wait()
@@ -320,8 +322,9 @@ class TestExpect:
         async with proxying(refuse) as (server, _):
             assert split(await exchange(server, self.HEAD))[::2] == (413, b"much")
 
-    async def test_the_backend_agrees(self) -> None:
+    async def test_the_backend_agrees(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The client gets its "100 Continue", once."""
+        monkeypatch.setattr(exchange_module, "_CONTINUE", 20.0)
         began = asyncio.get_running_loop().time()
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -254,8 +254,7 @@ async def test_a_backend_that_fails_in_the_middle(http2: bool, caplog: pytest.Lo
 async def test_a_backend_that_is_not_there(http2: bool) -> None:  # noqa: FBT001
     """502, and 504 if it does not answer in time."""
     who = pki.localhost()
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
+    with own_port() as port, socket.create_server(("127.0.0.1", port)) as silent:
         proxy = HTTPProxy("127.0.0.1", port, read_timeout=0.1)
         server = await Server(proxy, cert=who.chain_pem, key=who.key_pem).start("127.0.0.1", 0)
         async with client(server, http2=http2) as asking:

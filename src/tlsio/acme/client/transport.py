@@ -11,6 +11,7 @@ from tlsio.acme.client.fields import Fields
 from tlsio.acme.client.nonces import Nonces
 from tlsio.acme.client.problem import invalid_answer, read_problem
 from tlsio.acme.client.retry_after import read_retry_after
+from tlsio.model.codes import UNTRUSTED
 from tlsio.model.errors import ACMEError, FetchError
 from tlsio.trust.names import printable
 
@@ -35,6 +36,11 @@ _FIRST_WAIT = 1.0  # seconds, longer each time
 _LONGEST_WAIT = 30.0  # seconds before a request is repeated; after a longer wait the caller decides
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
 _MAX_LINKS = 20
+_UNTRUSTED = frozenset(one.name for one in UNTRUSTED)
+_UNTRUSTED_HINT = (
+    "If it is an authority of your own, give the root of its server as ca=, or `tlsio serve --acme-server-ca`. "
+    "Otherwise another server may have answered."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,13 @@ class Transport:
         headers = {"User-Agent": f"tlsio/{__version__}", "Accept-Language": "en"}
         if body is not None:
             headers["Content-Type"] = _JOSE
-        return await self._fetcher.fetch(url, method=method, headers=headers, body=body, max_bytes=_MAX_BYTES)
+        try:
+            return await self._fetcher.fetch(url, method=method, headers=headers, body=body, max_bytes=_MAX_BYTES)
+        except FetchError as error:
+            if error.code not in _UNTRUSTED:
+                raise
+            # The handshake's hint is about servers and clients of the user, not about authorities.
+            raise FetchError(error.message, url=error.url, host=error.host, code=error.code, hint=_UNTRUSTED_HINT) from error.__cause__
 
     async def _wait(self, patience: _Patience, error: ACMEError | FetchError) -> None:
         """Wait before another try, or raise the error if there should be none."""

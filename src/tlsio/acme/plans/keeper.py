@@ -51,6 +51,7 @@ class Outcome:
         certificate: What is in the storage now.
         renewal: When that is renewed, and why.
         trouble: Failures since the last success.
+        late_hooks: The deploy hooks that were run for a certificate that was kept.
     """
 
     plan: Plan
@@ -58,6 +59,7 @@ class Outcome:
     certificate: Certificate | None
     renewal: Renewal
     trouble: Trouble = NO_TROUBLE
+    late_hooks: tuple[str, ...] = ()
 
 
 class Keeper:
@@ -115,7 +117,8 @@ class Keeper:
     async def obtain(self, plan: Plan, *, is_forced: bool = False) -> Outcome:
         """Obtain a certificate if there is none or it is due, keep the plan, and deliver it.
 
-        The plan is kept as soon as there is a certificate, also if that cannot be delivered.
+        The plan is kept as soon as there is a certificate, also if that cannot be delivered. If
+        the certificate is kept too, the deploy hooks run that the plan before it did not have.
 
         Args:
             plan: The certificate; one for other names, or for more, does not do.
@@ -260,7 +263,12 @@ class Keeper:
         """Deploy what a server has obtained, or what a call that failed or died did not deploy."""
         noted = await self._deployments.load(plan.name)
         if not noted.trouble.failures if is_new else await noted.is_done(plan, certificate):
-            return Outcome(plan, "kept", certificate, renewal)
+            hooks = await self._find_new_hooks(plan) if is_new else ()
+            if hooks:
+                begun = await self._deployments.begin(plan, certificate, lock)
+                await store_plan(self.storage, plan)
+                await self._deployments.deploy(replace(plan, deploy_hooks=hooks), certificate, begun)
+            return Outcome(plan, "kept", certificate, renewal, late_hooks=hooks)
         # Files are written at each call, which is cheap; it is failed hooks that wait.
         if is_patient and _must_wait(noted.trouble, self._clock()) and await is_delivered(plan, certificate):
             return Outcome(plan, "waiting", certificate, renewal, noted.trouble)
@@ -269,6 +277,15 @@ class Keeper:
             await store_plan(self.storage, plan)
         await self._deployments.deploy(plan, certificate, begun)
         return Outcome(plan, "obtained", certificate, renewal)
+
+    async def _find_new_hooks(self, plan: Plan) -> tuple[str, ...]:
+        """Return the deploy hooks that the stored plan does not have."""
+        try:
+            stored = await load_plan(self.storage, plan.name)
+        except StoreError:  # a damaged plan, which is replaced
+            stored = None
+        known = () if stored is None else stored.deploy_hooks
+        return tuple(one for one in plan.deploy_hooks if one not in known)
 
     async def _ask(self, plan: Plan, found: Found, records: Records, lock: Lock) -> Found:
         """Ask the authority when it wants the certificate renewed, unless it was asked lately."""

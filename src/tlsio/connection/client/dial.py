@@ -43,7 +43,7 @@ async def connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, opt
             socket_factory=_make_shared if options.local_port else None,
         )
     except OSError as error:
-        add_hint(error, _hint_for(error, f"{host} port {port}"))
+        add_hint(error, _hint_for(error, host, port, options))
         raise
     try:
         set_options(made, options)
@@ -95,7 +95,10 @@ def _local_address(host: str, port: int) -> Any:
     if ":" not in host:
         return _socket.AF_INET, _socket.SOCK_STREAM, 0, "", (host, port)
     host, _, zone = host.partition("%")
-    number = 0 if not zone else int(zone) if zone.isdecimal() else _socket.if_nametoindex(zone)
+    try:
+        number = 0 if not zone else int(zone) if zone.isdecimal() else _socket.if_nametoindex(zone)
+    except OSError as error:  # Python's has no number
+        raise OSError(errno.ENODEV, f"there is no interface {zone!r}") from error
     return _socket.AF_INET6, _socket.SOCK_STREAM, 0, "", (host, port, 0, number)
 
 
@@ -122,26 +125,51 @@ async def connect_path(loop: asyncio.AbstractEventLoop, path: str | os.PathLike[
     except BaseException as error:
         made.close()
         if isinstance(error, OSError):
-            add_hint(error, _hint_for(error, os.fspath(path)))
+            add_hint(error, f"While connecting to {_print_path(os.fspath(path))}: {_PATH_HINTS.get(error.errno or 0, _CHECK_PATH)}")
         raise
     return made
 
 
-def _hint_for(error: OSError, where: str) -> str:
+def _hint_for(error: OSError, host: str, port: int, options: ConnectOptions) -> str:
     """Return advice about a failure before TLS."""
+    where = f"{host} port {port}"
     if isinstance(error, _socket.gaierror):
-        return f"While looking up {where}: check the spelling of the name, and that this machine can reach its DNS servers."
+        return f"While looking up {where}: {_hint_for_lookup(error, host, options)}"
+    if port == 0:
+        return f"While connecting to {where}: no server has the port 0. A server that listens on it gets another: see its port."
     return f"While connecting to {where}: {_HINTS.get(error.errno or 0, 'check the address, and that no firewall blocks it.')}"
+
+
+def _hint_for_lookup(error: _socket.gaierror, host: str, options: ConnectOptions) -> str:
+    if error.errno == getattr(_socket, "EAI_ADDRFAMILY", None):
+        option = "family" if options.family is not None else "local_address"
+        return f"it has no address of the family that {option}= asks for."
+    if "%" in host:
+        return "the interface after the % must be one of this machine, and the address one of its link."
+    return "check the spelling of the name, and that this machine can reach its DNS servers."
+
+
+def _print_path(path: str) -> str:
+    """Return a path for a message; abstract names begin with a null character."""
+    return repr(path) if "\0" in path else path
 
 
 _HINTS: Mapping[int, str] = {
     errno.ECONNREFUSED: "nothing listens there. Is the server running, and is this its port? It may listen on another address of that "
     "machine only, such as 127.0.0.1, or on UDP.",
-    errno.ENOENT: "the socket does not exist. Is the server running, and is this its path?",
-    errno.EACCES: "permission denied. Check the permissions of the socket and its directory.",
+    errno.EACCES: "this system does not permit it: check its firewall.",
     errno.ETIMEDOUT: "there was no answer. Is the host up, and does a firewall drop the packets?",
     errno.ENETUNREACH: "there is no route to this network. Is this machine connected, and does it support this address family?",
     errno.EHOSTUNREACH: "there is no route to this host. Is it up, and on this network?",
     errno.EADDRNOTAVAIL: "local_address= is not an address of this machine, or all local ports are in use.",
     errno.EADDRINUSE: "local_port= is in use.",
+    errno.ENODEV: "the interface after the % of local_address= is not one of this machine.",
+}
+
+_CHECK_PATH = "check the path, which has at most 107 bytes."
+_PATH_HINTS: Mapping[int, str] = {
+    errno.ECONNREFUSED: "nothing listens there. The server has ended and left the socket, or this is a file of another kind.",
+    errno.ENOENT: "the socket does not exist. Is the server running, and is this its path?",
+    errno.EACCES: "permission denied. Check the permissions of the socket and its directory.",
+    errno.EAGAIN: "the server's queue of new connections is full.",
 }

@@ -61,6 +61,8 @@ def read_stream(file: BinaryIO) -> bytes:
 
 def _hint_for(error: OSError, name: str, path: str) -> str:
     given = f"The file {path!r} was given as {name}"
+    if error.errno == errno.ENOENT and path.startswith("~"):
+        return f"{given}, and ~ is not replaced: use pathlib.Path(...).expanduser()."
     if error.errno == errno.ENOENT:
         start = "" if Path(path).is_absolute() else f" A relative path starts at the working directory, {str(Path.cwd())!r}."
         return f"{given}, and does not exist: check the path.{start}"

@@ -39,6 +39,9 @@ INTERNAL_ERROR = "internal_error"
 
 _BROKEN, _CANCELLED, _LATE = "ERR_TLS_HOOK_FAILED", "ERR_TLS_HOOK_CANCELLED", "ERR_TLS_HOOK_TIMEOUT"
 _FAILED = (_CANCELLED, _LATE)
+# Alerts that report no error (RFC 8446 §6.1; RFC 5246 §7.2.2): to a client that is refused with one
+# of them, the connection has ended in order.
+_NO_ERRORS = ("close_notify", "user_canceled", "no_renegotiation")
 _CHECKS = {"check_client", "check_server_identity"}
 
 
@@ -269,6 +272,9 @@ def alert_of(error: BaseException, default: str) -> int:
     A TLSError gets the name of the alert that is sent.
     """
     wanted = error.alert if isinstance(error, HandshakeError) else None
+    if wanted in _NO_ERRORS:
+        error.add_note(f"The TLS alert {wanted!r} reports no error, so {INTERNAL_ERROR!r} was sent")
+        wanted = INTERNAL_ERROR
     try:
         number = alert_number(wanted or default)
     except UsageValueError as unknown:

@@ -81,7 +81,7 @@ class CrlCache:
         self.policy = check_choice("policy", policy, ("check", "require"))
         self._max_entries = check_int("max_entries", max_entries, 1, 2**31 - 1)
         self._timeout = check_seconds("timeout", timeout)
-        self._fetch: Fetch = check_function("fetch", fetch) if fetch else _get
+        self._fetch: Fetch = _get if fetch is None else check_function("fetch", fetch)
         self._now = now or partial(datetime.now, UTC)
         self._entries: OrderedDict[tuple[str, bytes, bool], _Fetched] = OrderedDict()
         self._newest: OrderedDict[tuple[str, bytes], Edition] = OrderedDict()

@@ -258,11 +258,15 @@ def _bind_path(path: str) -> Listening:
         return Listening([one], path=None if path.startswith("\0") else path)  # an abstract name has no file
     except OSError as error:
         one.close()
-        add_hint(error, f"While listening on {path}: {_hint_for_path(error)}")
+        add_hint(error, f"While listening on {path}: {_hint_for_path(error, path)}")
         raise
 
 
-def _hint_for_path(error: OSError) -> str:
+def _hint_for_path(error: OSError, path: str) -> str:
+    if error.errno == errno.EADDRINUSE and path.startswith("\0"):
+        return "another process listens there."
+    if error.errno == errno.EADDRINUSE and not Path(path).is_socket():
+        return "this is a file of another kind: give a path that does not exist yet."
     if error.errno == errno.EADDRINUSE:
         return "if no other process listens there, remove the file first."
     if error.errno in {errno.EACCES, errno.EPERM}:

@@ -587,7 +587,7 @@ class Server(ServerContexts):
     @property
     def _is_idle(self) -> bool:
         gate = self._gate
-        return not self._open_sockets and not self._tasks and not gate.open_connections and not gate.unreported
+        return not self._open_sockets and not self._tasks and not gate.open_connections and not gate.owes_reports
 
     def _check_closed(self) -> None:
         """Emit `close` after the last connection; also called by the gate."""

@@ -34,6 +34,7 @@ from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, ENDED, HANDSHAKIN
 from tlsio.connection.socket.reading import SocketReading
 from tlsio.connection.tasks import as_coroutine, failure_of_task
 from tlsio.connection.waiters import wait_in, wake
+from tlsio.model.checks import wrong_type
 from tlsio.model.errors import (
     ConnectionLostError,
     HandshakeTimeoutError,
@@ -127,7 +128,12 @@ class SocketClosing(SocketReading):
         """Close at once, without close_notify. Pending and later calls raise `error`.
 
         Without an error they raise ERR_SOCKET_CLOSED.
+
+        Raises:
+            UsageTypeError: `error` is not an exception. The socket stays as it is.
         """
+        if error is not None and not isinstance(error, BaseException):
+            raise wrong_type("error", "an exception or None", error, hint="Calls of this socket raise it: write ConnectionError(reason).")
         self._connection.check_caller(in_child=True)  # a forked child must be able to close its copies
         if self._phase >= CLOSED:
             return self

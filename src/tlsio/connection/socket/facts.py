@@ -15,7 +15,7 @@ from tlsio.connection.drivers.borrowed import borrow_socket
 from tlsio.connection.emitter import Emitter
 from tlsio.connection.handshake.diagnostics import warn_of_trace
 from tlsio.connection.socket.channel_binding import find_binding, invalid_state
-from tlsio.model.checks import check_bytes, check_int, check_text, out_of_range
+from tlsio.model.checks import check_bytes, check_int, check_text, encode, out_of_range
 from tlsio.model.client_hello import parse_client_hello
 from tlsio.model.codes import alert_name
 from tlsio.model.errors import UsageStateError, UsageTypeError, UsageValueError
@@ -264,11 +264,11 @@ class SocketFacts(Emitter):
             UsageError: an argument has a wrong type, or OpenSSL rejects it.
         """
         _check_integer("length", length, 1, _MAX_EXPORT)
-        check_text("label", label)
+        purpose = encode("label", check_text("label", label))
         given = None if context is None else check_bytes("context", context)
         if not self._handshake.is_done:
             raise invalid_state("Keying material cannot be exported before the handshake")
-        return self._connection.export_keying_material(length, label.encode(), given)
+        return self._connection.export_keying_material(length, purpose, given)
 
     def get_channel_binding(self, type: str = "tls-exporter") -> bytes:  # noqa: A002  (Python's name for it)
         """Return bytes that identify this connection, equal at both ends.

@@ -16,12 +16,14 @@ Invariants.
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.emitter import Once
 from tlsio.connection.socket.errors import IncompleteReadError, LimitOverrunError
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, ENDED, IDLE, OPEN, Lifecycle
 from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable
+from tlsio.model.checks import check_bytes, check_int, wrong_type
 from tlsio.model.errors import UsageStateError, UsageValueError
 from tlsio.native._core import run_in
 
@@ -106,8 +108,8 @@ class SocketReading(Lifecycle):
             TLSError: the connection failed; raised after all data received before that.
             UsageStateError: another read is pending, or there is a `data` listener.
         """
-        if n < -1:
-            raise UsageValueError(f"n must be -1 or more, got {n}", code="ERR_OUT_OF_RANGE")
+        if n != -1:
+            check_int("n", n, -1, sys.maxsize)
         if n == 0:
             return b""
         self._begin_read()
@@ -133,8 +135,7 @@ class SocketReading(Lifecycle):
             LimitOverrunError: more than `limit` bytes arrived.
             TLSError: as `read`; also TruncatedError, if the peer's end was not announced.
         """
-        if limit < 0:
-            raise UsageValueError(f"limit must not be negative, got {limit}", code="ERR_OUT_OF_RANGE")
+        check_int("limit", limit, 0, sys.maxsize)
         self._begin_read()
         try:
             while (held := len(self._buffer or b"")) <= limit:
@@ -157,8 +158,7 @@ class SocketReading(Lifecycle):
         Raises:
             IncompleteReadError: the end came first; `partial` has the data before it.
         """
-        if n < 0:
-            raise UsageValueError(f"n must not be negative, got {n}", code="ERR_OUT_OF_RANGE")
+        check_int("n", n, 0, sys.maxsize)
         if n == 0:
             return b""
         self._begin_read()
@@ -176,6 +176,7 @@ class SocketReading(Lifecycle):
             IncompleteReadError: the end came first.
             LimitOverrunError: there is no `sep` within `read_limit`; the data stays in the buffer.
         """
+        sep = check_bytes("sep", sep)
         if not sep:
             raise UsageValueError("sep must not be empty")
         limit, searched = self._settings.read_limit, 0
@@ -210,14 +211,18 @@ class SocketReading(Lifecycle):
             destination: A TLSSocket, an asyncio StreamWriter, or any object with `write`, `drain`,
                 and `end` or `write_eof`.
             end: Whether to end it.
+
+        Raises:
+            UsageTypeError: `destination` lacks one of these; nothing is read then.
         """
+        _check_destination(destination, ends=end)
         total = 0
         async for chunk in self:
             destination.write(chunk)
             await destination.drain()
             total += len(chunk)
         if end:
-            (destination.end if hasattr(destination, "end") else destination.write_eof)()
+            _find_end(destination)()
         return total
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -429,3 +434,21 @@ class SocketReading(Lifecycle):
     def _wake_reader(self) -> None:
         if self._read_waiter is not None and not self._read_waiter.done():
             self._read_waiter.set_result(None)
+
+
+def _find_end(destination: Any) -> Callable[[], object]:
+    """Return what ends `destination`: `close`, if it cannot end one direction, as asyncio's TLS."""
+    if hasattr(destination, "end"):
+        return destination.end  # type: ignore[no-any-return]
+    can_write_eof = getattr(destination, "can_write_eof", None)
+    return destination.close if can_write_eof is not None and not can_write_eof() else destination.write_eof  # type: ignore[no-any-return]
+
+
+def _check_destination(destination: object, *, ends: bool) -> None:
+    """Raise before anything is read: a destination that cannot take data would lose it."""
+    lacks_end = ends and not (hasattr(destination, "end") or hasattr(destination, "write_eof"))
+    if lacks_end or not (hasattr(destination, "write") and hasattr(destination, "drain")):
+        hint = "Give a TLSSocket or an asyncio StreamWriter." if not lacks_end else "Give end=False, if it is not to be ended."
+        raise wrong_type(
+            "destination", f"an object with write(), drain(){' and end() or write_eof()' if ends else ''}", destination, hint=hint
+        )

@@ -25,6 +25,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
+from tlsio.model.checks import check_bool, check_path
 from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,7 +84,11 @@ class Files(StaticFiles):
 
         Raises:
             ConfigError: there is no such folder (`ERR_HTTPS_APP`).
+            UsageError: `folder` is not a path, or an option is neither True nor False.
         """
+        check_path("folder", folder)
+        check_bool("listing", listing)
+        check_bool("follow_symlinks", follow_symlinks)
         if not Path(folder).is_dir():
             name = repr(os.fspath(folder))
             problem = f"{name} is not a folder" if Path(folder).exists() else f"The folder {name} does not exist"

@@ -148,7 +148,7 @@ def check_status(status: int) -> int:
     Raises:
         UsageError: it is another one.
     """
-    if status not in {301, 308}:
+    if status not in (301, 308):
         raise wrong_value("redirect_status", f"is {status!r}", hint="It is 308 or 301.")
     return status
 

@@ -24,7 +24,7 @@ from tlsio.model.errors import ConfigError, UsageError
 from tlsio.model.options.server import MAX_THREADS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from tlsio.https.proxy.http import HTTPProxy
     from tlsio.https.proxy.tcp import TCPTarget
@@ -264,7 +264,7 @@ def _read_passphrase(path: Path) -> str:
         raise ConfigError(f"{path}: the passphrase is not UTF-8", code="ERR_HTTPS_SETTINGS") from None
 
 
-def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
+def parse(given: Mapping[str, Any], folder: Path, label: str, *, options: Collection[str] = ()) -> Settings:
     """Return the settings of a mapping such as `read` returns.
 
     Args:
@@ -273,6 +273,7 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
             False too.
         folder: What paths are relative to.
         label: What messages call it: the file's name; "" for a command line.
+        options: The keys whose values are of the command line: messages about them have no label.
 
     Raises:
         ConfigError: a key or a value is wrong.
@@ -295,29 +296,39 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
     try:
         return Settings(
             app=app,
-            **({} if acme is None else _PUBLIC) | _checked(found, Settings, folder, start),
-            acme=None if acme is None else _parse_acme(acme, folder, f"{start}[acme]: "),
-            sites=tuple(Site(**_checked(site, Site, folder, f"{start}[[site]]: ")) for site in sites),
+            **({} if acme is None else _PUBLIC) | _checked(found, Settings, folder, start, options),
+            acme=None if acme is None else _parse_acme(acme, folder, f"{start}[acme]: ", options),
+            sites=tuple(
+                Site(**_checked(site, Site, folder, f"{start}{_name_site(index, sites)}: ")) for index, site in enumerate(sites, 1)
+            ),
             limits=Limits(**_checked(limits, Limits, folder, f"{start}[limits]: ")),
             hsts=HSTS(**_checked({} if hsts is True else hsts, HSTS, folder, f"{start}[hsts]: ")) if hsts is not False else None,
         )
     except UsageError as error:
-        hint = error.hint and error.hint.replace("None", "false")  # TOML has no null
-        raise ConfigError(f"{start}{error.message}", code="ERR_HTTPS_SETTINGS", hint=hint) from None
+        named = error.message.partition(" ")[0]
+        is_option = not label or {"names": "domains"}.get(named, named) in options  # the manager's word for them
+        hint = error.hint
+        if hint is not None and "None" in hint:
+            hint = None if is_option else hint.replace("None", "false")  # TOML has no null, and options have no word for it
+        raise ConfigError(f"{'' if is_option else start}{error.message}", code="ERR_HTTPS_SETTINGS", hint=hint) from None
 
 
-def _parse_acme(given: object, folder: Path, start: str) -> ACME:
+def _name_site(index: int, sites: list[Any]) -> str:
+    return "[[site]]" if len(sites) == 1 else f"[[site]] {index} of {len(sites)}"
+
+
+def _parse_acme(given: object, folder: Path, start: str, options: Collection[str]) -> ACME:
     from tlsio.https.tls.acme import ACME  # noqa: PLC0415 - many servers have certificates
 
-    values = _checked(given, ACME, folder, start)
+    values = _checked(given, ACME, folder, start, options)
     storage = values.get("storage")
     if storage is not None and "://" not in storage:
         values["storage"] = str(folder / storage)
     return ACME(**values)
 
 
-def _checked(given: object, kind: type, folder: Path, start: str) -> dict[str, Any]:
-    """Return the fields of a table, each in its type; messages begin with `start`.
+def _checked(given: object, kind: type, folder: Path, start: str, options: Collection[str] = ()) -> dict[str, Any]:
+    """Return the fields of a table, each in its type; messages about the file begin with `start`.
 
     Raises:
         ConfigError: a key is not known or missing, or a value has another type.
@@ -336,7 +347,9 @@ def _checked(given: object, kind: type, folder: Path, start: str) -> dict[str, A
     for name, item in known.items():
         if item.default is MISSING and item.default_factory is MISSING and name not in given:
             raise ConfigError(f"{start}{name} is missing", code="ERR_HTTPS_SETTINGS", hint=_MISSING.get(name))
-    return {name: _convert(f"{start}{name}", str(known[name].type), value, folder) for name, value in given.items()}
+    return {
+        name: _convert(name if name in options else f"{start}{name}", str(known[name].type), value, folder) for name, value in given.items()
+    }
 
 
 def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
@@ -345,6 +358,9 @@ def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
         return None  # TOML has no null: `header_timeout = false` is no limit
     if several := _SEVERAL.match(kind):
         values = value if isinstance(value, list | tuple) else [value]
+        if nested := next((one for one in values if isinstance(one, list)), None):
+            hint = _NESTED.get(label.rpartition(" ")[2])
+            raise ConfigError(f"{label} must be a list of texts, got {_show(nested)} in it", code="ERR_HTTPS_SETTINGS", hint=hint)
         return tuple(_convert(label, several[1], one, folder) for one in values)
     if kind.startswith("Path"):
         if not isinstance(value, str | Path) or "\0" in str(value):
@@ -391,6 +407,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
 _SEVERAL = re.compile(r"(?:tuple|Sequence)\[(\w+)")
 _MISSING = {"domains": 'Such as domains = ["example.com"].', "cert": 'Such as cert = "site.pem".'}
+_NESTED = {"domains": 'Names that share a certificate are one text: domains = ["example.com, www.example.com"].'}
 _IN_FILES = ("app", "site", "limits", "hsts", "acme")
 _TABLES = frozenset({"app", "sites", "limits", "hsts", "acme", "file"})  # and what no file can set
 _PUBLIC: dict[str, Any] = {"host": None, "port": 443, "redirect": 80}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from tlsio.https.tls.mod_ssl import print_name
 from tlsio.https.tls.tls_extension import TLSExtension
+from tlsio.model.checks import check_bool
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -84,6 +85,7 @@ def client_identity(*, required: bool = False) -> Callable[[HTTPConnection], Awa
     Args:
         required: Answer 403 to a client without a certificate that was accepted.
     """
+    check_bool("required", required)
     from starlette.exceptions import HTTPException  # noqa: PLC0415 - only applications of these frameworks need it
     from starlette.requests import HTTPConnection  # noqa: PLC0415
 

@@ -72,6 +72,9 @@ MAX_SESSION_ID_CONTEXT = 32
 
 PIN_BYTES = 32
 TICKET_KEY_BYTES = 48
+# The larger form of nginx's `ssl_session_ticket_key`.
+_NGINX_KEY_BYTES = 80
+_NGINX_KEY_HINT = "That is the size of nginx's keys with AES-256. Here a key is 16 bytes of name, 16 of HMAC key and 16 of AES key."
 # The size of the engine's key ring, which compares the 16-byte names of all keys for each ticket.
 MAX_TICKET_KEYS = 16
 
@@ -83,7 +86,8 @@ def parse_alpn_protocols(label: str, value: object) -> tuple[bytes, ...]:
     elif isinstance(value, list | tuple):
         names = tuple(_check_alpn_name(f"{label}[{index}]", item) for index, item in enumerate(value))
     else:
-        raise wrong_type(label, "a list of str or bytes, or bytes in wire form", value)
+        hint = 'Write ["h2", "http/1.1"].' if isinstance(value, str) else None
+        raise wrong_type(label, "a list of str or bytes, or bytes in wire form", value, hint=hint)
     if sum(len(name) + 1 for name in names) > MAX_ALPN_LIST:
         raise UsageValueError(f"{label} is longer than {MAX_ALPN_LIST} bytes", code="ERR_OUT_OF_RANGE")
     return names
@@ -171,8 +175,8 @@ def parse_ticket_key_option(label: str, value: object) -> object:
     if all(callable(getattr(value, name, None)) for name in ("snapshot", "refresh", "clock")):
         return value
     if not isinstance(value, bytes | bytearray | memoryview | list | tuple):
-        got = type(value).__name__
-        raise UsageTypeError(f"{label} must be 48 bytes, a list of them, or a source with snapshot, refresh and clock, got {got}")
+        hint = "Decode a text: bytes.fromhex(...) or base64.b64decode(...)." if isinstance(value, str) else None
+        raise wrong_type(label, "48 bytes, a list of them, or a source with snapshot, refresh and clock", value, hint=hint)
     return parse_ticket_keys(label, value)
 
 
@@ -190,7 +194,8 @@ def parse_ticket_keys(label: str, value: object) -> tuple[bytes, ...]:
 def _check_ticket_key(label: str, value: object) -> bytes:
     key = check_bytes(label, value)
     if len(key) != TICKET_KEY_BYTES:
-        raise wrong_value(label, f"must be exactly 48 bytes, got {len(key)}")
+        hint = _NGINX_KEY_HINT if len(key) == _NGINX_KEY_BYTES else None
+        raise wrong_value(label, f"must be exactly 48 bytes, got {len(key)}", hint=hint)
     return key
 
 

@@ -68,8 +68,13 @@ def _check_store(label: str, value: object) -> object:
 
 
 def _check_threads(label: str, value: object) -> int | str:
+    expected = f"an int from 0 to {MAX_THREADS}, or 'auto'"
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise wrong_type(label, expected, value)
     if isinstance(value, str):
-        return check_choice(label, value, ("auto",))
+        if value != "auto":
+            raise wrong_value(label, f"must be {expected}, got {value!r:.40}")
+        return value
     return check_int(label, value, 0, MAX_THREADS)
 
 
@@ -90,7 +95,7 @@ class ServerOptions(ConnectionOptions):
         max_connections_per_address: The connections of one IPv4 address, or of one IPv6 network of
             64 bits.
         handshake_threads: The threads that accept and handshake beside the event loop. 0: the loop
-            does it; "auto": as many as help on this machine.
+            does it; "auto": one less than the cores that this process may use, and at least one.
         plain_http_answer: Sent instead of an alert to a client that speaks HTTP without TLS.
     """
 

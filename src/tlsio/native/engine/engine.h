@@ -701,8 +701,8 @@ int tio_reactor_poll(tio_reactor *);
 void tio_reactor_work(tio_reactor *);
 int tio_reactor_next_notice(tio_reactor *, tio_notice *);
 tio_conn *tio_reactor_conn(const tio_reactor *, uint64_t handle);        /* NULL: it is gone */
-/* how many refused descriptors of the gate are still to be reported */
-size_t tio_reactor_dropped(const tio_reactor *, const tio_gate *);
+/* whether refused descriptors or connections without an owner are still to be reported to the gate */
+int tio_reactor_owes_reports(const tio_reactor *, const tio_gate *);
 int tio_reactor_has_notices(const tio_reactor *);
 /* has notices, or work that no kernel event announces */
 int tio_reactor_is_busy(const tio_reactor *);

@@ -64,10 +64,12 @@ void tio_dropped_forget(tio_reactor *r, const tio_gate *g) {
         if (dropped_at(r, i)->gate == g) dropped_at(r, i)->gate = NULL;
 }
 
-size_t tio_reactor_dropped(const tio_reactor *r, const tio_gate *g) {
-    size_t count = 0;
-    for (unsigned i = 0; i < r->dropped_count; i++) count += dropped_at(r, i)->gate == g;
-    return count;
+int tio_reactor_owes_reports(const tio_reactor *r, const tio_gate *g) {
+    for (unsigned i = 0; i < r->dropped_count; i++)
+        if (dropped_at(r, i)->gate == g) return 1;
+    for (const tio_slot *s = r->notices.first; s; s = s->links[TIO_NOTICES].after)
+        if (s->conn && s->conn->gate == g && !s->conn->owner) return 1;
+    return 0;
 }
 
 int tio_reactor_has_notices(const tio_reactor *r) { return r->notices.first || r->dropped_count; }

@@ -25,7 +25,7 @@ void tio_reactor_work(tio_reactor *r) { (void)r; abort(); }
 int tio_reactor_next_notice(tio_reactor *r, tio_notice *notice) { (void)r, (void)notice; abort(); }
 tio_conn *tio_reactor_conn(const tio_reactor *r, uint64_t handle) { (void)r, (void)handle; abort(); }
 int tio_reactor_has_notices(const tio_reactor *r) { (void)r; abort(); }
-size_t tio_reactor_dropped(const tio_reactor *r, const tio_gate *g) { (void)r, (void)g; abort(); }
+int tio_reactor_owes_reports(const tio_reactor *r, const tio_gate *g) { (void)r, (void)g; abort(); }
 int tio_reactor_is_busy(const tio_reactor *r) { (void)r; abort(); }
 size_t tio_reactor_load(const tio_reactor *r) { (void)r; abort(); }
 size_t tio_reactor_owners(const tio_reactor *r, void **owners) { (void)r, (void)owners; abort(); }
