@@ -278,6 +278,19 @@ def test_secret_of_another_encoding_is_refused_without_being_shown(tmp_path: Pat
     assert "geh" not in str(caught.value)
 
 
+@pytest.mark.parametrize("option", ["server_ca", "storage", "storage_secret_file", "dns_settings", "profile", "eab_kid", "eab_hmac_file"])
+@pytest.mark.parametrize("value", [5, b"x", "", "a\0b", ["x"]], ids=repr)
+def test_paths_and_texts_are_checked_at_once(option: str, value: Any) -> None:
+    """Not when the authority is asked, days later."""
+    with pytest.raises(UsageError, match=f"^{option} must"):
+        ACME(domains=("a.example.com",), **{option: value})
+
+
+def test_paths_can_be_texts(tmp_path: Path) -> None:
+    """As everywhere in this folder."""
+    assert ACME(domains=("a.example.com",), server_ca=str(tmp_path)).files == (tmp_path,)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("values", "word"),
     [({"domains": ()}, "domains"), ({"domains": ("a b",)}, "names"), ({"domains": ("a.example.com", "A.example.com")}, "twice"), ({"server": "nobody"}, "letsencrypt"),

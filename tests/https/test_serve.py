@@ -181,3 +181,27 @@ def test_whether_a_client_is_required_is_true_or_false() -> None:
     """A text such as "no" would be true."""
     with pytest.raises(UsageError, match="required"):
         client_identity(required="no")  # type: ignore[call-overload]
+
+
+def test_a_server_outlives_its_loop() -> None:
+    """A `stop` waits for a `start` that it has interrupted, in each of two loops."""
+    begun: list[asyncio.Event] = []
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        del scope, send
+        await receive()
+        begun[-1].set()
+        await asyncio.Event().wait()
+
+    server = Server(slow, **identity(), lifespan="on")
+
+    async def interrupt() -> None:
+        begun.append(asyncio.Event())
+        starting = asyncio.create_task(server.start("127.0.0.1", 0))
+        await begun[-1].wait()
+        await server.stop()
+        with pytest.raises(UsageError, match="stop"):
+            await starting
+
+    for _ in range(2):
+        asyncio.run(interrupt())

@@ -24,7 +24,7 @@ from tlsio.https.protocols.service import Service
 from tlsio.https.proxy.listener import ProxyListener, check_forwarded
 from tlsio.https.tls.context import complete
 from tlsio.model.checks import check_bool, check_choice, check_host, check_int, check_seconds, check_text, wrong_type, wrong_value
-from tlsio.model.errors import UsageStateError
+from tlsio.model.errors import ConfigError, UsageStateError
 
 if TYPE_CHECKING:
     import os
@@ -218,7 +218,7 @@ class Server:
             host = port = None
         if not self._stopped.is_set():
             raise UsageStateError("This server has been started", code="ERR_SERVER_ALREADY_LISTEN")
-        self._stopped.clear()
+        self._stopped = asyncio.Event()  # a new one: the last may belong to a loop that has ended
         self._stop_wanted = False
         try:
             async with AsyncExitStack() as stack:
@@ -235,7 +235,11 @@ class Server:
     async def _start_parts(self, stack: AsyncExitStack, host: str | None, port: int | None, listening: dict[str, Any]) -> None:
         self._load()
         self._starting = lifespan = Lifespan(self._config)
-        await lifespan.start()
+        try:
+            await lifespan.start()
+        except ConfigError:
+            self._check_wanted()  # `stop` has ended the application
+            raise
         stack.push_async_callback(lifespan.stop, self._graceful_timeout)
         self._check_wanted()
         service = self._service = Service(self._config, self._limits, self._layers, self._refusal_watchers)

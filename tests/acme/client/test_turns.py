@@ -63,3 +63,13 @@ async def test_an_error_that_is_not_ours_is_not_shared() -> None:
     first, second = await asyncio.gather(turns.take(work), turns.take(work), return_exceptions=True)
     assert isinstance(first, RuntimeError)
     assert second == 2
+
+
+def test_turns_outlive_their_loop() -> None:
+    """A lock of asyncio's belongs to the first loop in which a task had to wait for it."""
+    turns, work = Turns(), Work()
+
+    async def contend() -> list[int]:
+        return await asyncio.gather(turns.take(work), turns.take(work))
+
+    assert [asyncio.run(contend()) for _ in range(2)] == [[1, 2], [3, 4]]

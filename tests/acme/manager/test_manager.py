@@ -808,9 +808,15 @@ def test_manager_starts_again_after_its_loop_has_ended() -> None:
         await manager.start()
         await asyncio.sleep(60)
 
+    async def go_on() -> None:
+        await manager.start()
+        await asyncio.sleep(60)
+        manager.add("b.example")  # the runner waits: it has to be woken
+        await asyncio.sleep(60)
+
     stage.time.run(start)
-    stage.time.run(start)
-    assert manager.stats().states == {"valid": 1}
+    stage.time.run(go_on)
+    assert manager.stats().states == {"valid": 2}
 
 
 def test_metrics() -> None:

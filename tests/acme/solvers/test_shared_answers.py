@@ -165,3 +165,27 @@ async def test_the_last_one_who_gives_up_ends_the_listing(turns: int) -> None:
         await task
     storage.goes_on.set()
     assert await answers.find("a") == b"1"
+
+
+class SlowStorage(MemoryStorage):
+    """Takes some passes of the loop."""
+
+    async def list(self, prefix: str) -> list[str]:
+        """Wait first."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return await super().list(prefix)
+
+
+def test_answers_outlive_their_loop() -> None:
+    """One round waits for the other, in each of two loops."""
+    world = World()
+    answers = SharedAnswers(SlowStorage(), "folder", clock=world.clock, sleep=world.sleep)
+
+    async def contend() -> list[bytes | None]:
+        first = asyncio.create_task(answers.find("a"))
+        for _ in range(5):  # the first round reads the storage, and the next one waits for it
+            await asyncio.sleep(0)
+        return await asyncio.gather(first, *(answers.find(name) for name in "bc"))
+
+    assert [asyncio.run(contend()) for _ in range(3)] == [[None] * 3] * 3

@@ -13,6 +13,7 @@ from cryptography import x509
 
 import pki
 import tlsio
+from left_loop import left_loop
 from net import once
 from responder import ok, serve_http
 from sessions import greet, visit
@@ -520,3 +521,23 @@ def test_what_fetches_is_a_function(fetch: Any) -> None:
     with pytest.raises(tlsio.UsageError, match="fetch must be a function") as caught:
         tlsio.CrlCache(fetch=fetch)
     assert caught.value.code == "ERR_INVALID_ARG_TYPE"
+
+
+def test_a_fetch_of_a_loop_that_was_closed_is_not_waited_for() -> None:
+    """It never ends."""
+    lists, who = Lists("require"), named(URL)
+    lists.put()
+    goes_on = lists.cache._fetch
+
+    async def hang(_url: str) -> bytes:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    chain = [who.cert_der, pki.ca1().cert_der]
+    with left_loop() as loop:
+        lists.cache._fetch = hang
+        left = loop.create_task(lists.cache.check(chain))
+        loop.run_until_complete(asyncio.sleep(0.01))
+        lists.cache._fetch = goes_on
+        assert asyncio.run(asyncio.wait_for(lists.cache.check(chain), 5)) is None
+        assert not left.done()

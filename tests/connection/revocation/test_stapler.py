@@ -15,6 +15,7 @@ from cryptography.x509 import ocsp
 
 import pki
 import tlsio
+from left_loop import left_loop
 from responder import ok, serve_http, with_responder
 from responses import HOUR, REVOKED, UNKNOWN, refuse_to_answer, respond
 
@@ -353,6 +354,35 @@ class TestKeeping:
         """Are checked when it is made."""
         with pytest.raises(tlsio.UsageError):
             tlsio.Stapler(**options)
+
+
+def test_a_task_of_a_loop_that_was_closed_is_replaced() -> None:
+    """It would never ask again."""
+    world = World()
+
+    async def watch() -> None:
+        world.stapler.watch(world, [(world.who.cert_der, pki.ca1().cert_der)])
+        await asyncio.wait_for(world.rest(), 5)
+
+    async def go_on() -> None:
+        world.pauses = asyncio.Queue()
+        await watch()
+        assert world.staple() == world.answer
+        world.stapler.release(world)
+
+    with left_loop() as loop:
+        loop.run_until_complete(watch())
+        loop.is_left = True
+        asyncio.run(go_on())
+    assert len(world.asked) == 2
+
+
+@pytest.mark.parametrize("fetch", ["", 0, {}, "http://x"], ids=repr)
+def test_what_fetches_is_a_function(fetch: Any) -> None:
+    """Anything else would be plain HTTP without a word."""
+    with pytest.raises(tlsio.UsageError, match="fetch must be a function") as caught:
+        tlsio.Stapler(fetch=fetch)
+    assert caught.value.code == "ERR_INVALID_ARG_TYPE"
 
 
 class TestServer:

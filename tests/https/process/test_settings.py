@@ -107,6 +107,8 @@ def test_a_folder_is_relative_to_the_file(tmp_path: Path) -> None:
         ({"app": "a:b", "max_connections": 0}, "max_connections must be", "Use false for no limit."),
         ({"app": "a:b", "limits": {"header_timeout": 0}}, "header_timeout must be", "Use false for no limit."),
         ({"app": "a:b", "host": ""}, "host is empty", '"::" is every address.'),
+        ({"app": "a:b", "host": "a\0b"}, "host must not contain a null character", None),
+        ({"app": "a:b", "host": "a..b"}, "host must be a host name or an address", None),
         ({"app": "a:b", "fds": [3, 4, 3]}, "fds names a descriptor twice: 3, 4, 3", None),
         ({"app": "a:b", "reload": 1}, "reload must be true or false", None),
         ({"app": "a:b", "lifespan": 3}, "lifespan must be a text", None),

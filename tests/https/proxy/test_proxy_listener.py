@@ -218,3 +218,19 @@ def test_wrong_networks(value: Any) -> None:
     """Are refused when the server is made."""
     with pytest.raises(UsageError, match="proxy_protocol"):
         Server(app, proxy_protocol=value)
+
+
+def test_places_for_connections_outlive_their_loop() -> None:
+    """The second connection waits for the first one's place, in each of two loops."""
+    who = pki.localhost()
+    server = Server(app, cert=who.chain_pem, key=who.key_pem, lifespan="off", proxy_protocol=("127.0.0.1",), max_handshakes=1)
+
+    async def serve_once() -> list[bytes]:
+        await server.start("127.0.0.1", 0)
+        try:
+            return await asyncio.wait_for(asyncio.gather(*(ask(server, V1) for _ in range(4))), 20)
+        finally:
+            await server.stop()
+
+    for _ in range(2):
+        assert all(b"192.0.2.7" in body for body in asyncio.run(serve_once()))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from typing import TYPE_CHECKING, TypeVar
 
+from tlsio.acme.loop_lock import LoopLock
 from tlsio.model.errors import TLSError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable
 
 __all__ = ["Turns"]
@@ -21,15 +22,17 @@ class Turns:
 
     Without that, a hundred callers would try an authority that is down one after the other: the
     last one waits a hundred times as long, and the authority gets a hundred times the requests.
-
-    Attributes:
-        lock: For other work that must not overlap with it.
     """
 
     def __init__(self) -> None:
-        self.lock = asyncio.Lock()
+        self._lock = LoopLock()
         self._finished = 0
         self._error: TLSError | None = None
+
+    @property
+    def lock(self) -> asyncio.Lock:
+        """A lock for other work that must not overlap with it."""
+        return self._lock.here
 
     async def take(self, work: Callable[[], Awaitable[_T]]) -> _T:
         """Do the work alone; `work` begins by a look whether it is still needed.

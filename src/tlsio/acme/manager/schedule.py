@@ -31,7 +31,7 @@ class Schedule:
         self._heap: list[tuple[datetime, int, Managed]] = []
         self._numbers = count()
         self._scheduled = 0  # certificates with a time
-        self._changed = asyncio.Event()
+        self._changed = asyncio.Event()  # that of the present wait
 
     def put(self, managed: Managed, due: datetime) -> None:
         """Give a certificate its only time."""
@@ -64,9 +64,9 @@ class Schedule:
         left = CHECK_INTERVAL
         if self._heap:
             left = min(max((self._heap[0][0] - self._clock()).total_seconds(), 0.0), left)
+        self._changed = asyncio.Event()  # a new one: the last may belong to a loop that has ended
         try:
             async with asyncio.timeout(left):
                 await self._changed.wait()
         except TimeoutError:
             pass
-        self._changed.clear()

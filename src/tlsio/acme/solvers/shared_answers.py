@@ -15,6 +15,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from tlsio.acme.loop_lock import LoopLock
 from tlsio.model.errors import StoreError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class SharedAnswers:
         self._folder = folder
         self._clock = clock
         self._sleep = sleep
-        self._turn = asyncio.Lock()
+        self._turn = LoopLock()
         self._next: _Round | None = None
         self._last = -math.inf
 
@@ -75,7 +76,7 @@ class SharedAnswers:
         return own.found.get(name)
 
     async def _read(self, own: _Round) -> None:
-        async with self._turn:
+        async with self._turn.here:
             if (rest := self._last + _PAUSE - self._clock()) > 0:
                 await self._sleep(rest)
             self._next, self._last = None, self._clock()

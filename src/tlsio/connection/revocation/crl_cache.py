@@ -160,14 +160,18 @@ class CrlCache:
             self._entries.move_to_end(key)
             return cached
         task = self._pending.get(key)
-        if task is None:
+        if task is None or task.get_loop() is not asyncio.get_running_loop():  # that of another loop may never end
             # A fresh contextvars context: the CRL is for all connections, and the task must not
             # keep the first one's variables alive.
             refresh = self._refresh(key, issuer, cached)
             task = asyncio.get_running_loop().create_task(refresh, name="tlsio CRL", context=contextvars.Context())
             self._pending[key] = task
-            task.add_done_callback(lambda _task: self._pending.pop(key, None))
+            task.add_done_callback(partial(self._fetched, key))
         return await asyncio.shield(task)  # other connections may wait for it too
+
+    def _fetched(self, key: tuple[str, bytes, bool], task: asyncio.Task[_Fetched]) -> None:
+        if self._pending.get(key) is task:
+            del self._pending[key]
 
     async def _refresh(self, key: tuple[str, bytes, bool], issuer: PeerCertificate, old: _Fetched | None) -> _Fetched:
         url, _, for_ca = key

@@ -77,7 +77,7 @@ class Stapler:
             sleep: Replaces asyncio's, for tests.
         """
         self._timeout = check_seconds("timeout", timeout)
-        self._fetch: Fetch = check_function("fetch", fetch) if fetch else _post
+        self._fetch: Fetch = _post if fetch is None else check_function("fetch", fetch)
         self._now = now or partial(datetime.now, UTC)
         self._sleep = sleep or asyncio.sleep
         self._max_entries = check_int("max_entries", max_entries, 1, 2**31 - 1)
@@ -149,7 +149,7 @@ class Stapler:
 
     def _find(self, certificate: bytes, issuer: bytes | None) -> _Entry:
         entry = self._entries.get(certificate)
-        if entry is None:
+        if entry is None or entry.is_abandoned:
             entry = self._entries[certificate] = _Entry(parse(certificate), parse(issuer) if issuer else None)
             # A fresh contextvars context: the task must not keep the variables of the first
             # connection alive.
@@ -221,6 +221,11 @@ class _Entry:
     def has_no_responder(self) -> bool:
         """Whether the task has ended, for lack of a responder."""
         return self.task is not None and self.task.done()
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the loop was closed in which the task would go on."""
+        return self.task is not None and not self.task.done() and self.task.get_loop().is_closed()
 
     def response_at(self, now: datetime) -> bytes | None:
         """Return the response if it is valid at `now`."""

@@ -19,7 +19,7 @@ from tlsio.https.plain_http.redirect import check_status
 from tlsio.https.process.logs import LogLevel
 from tlsio.https.server import INTERMEDIATE_CIPHERS, PROTOCOLS
 from tlsio.https.tls.certificates import NamedFiles
-from tlsio.model.checks import check_int, check_limit, check_seconds, out_of_range, wrong_value
+from tlsio.model.checks import check_host, check_int, check_limit, check_seconds, out_of_range, wrong_value
 from tlsio.model.errors import ConfigError, UsageError
 from tlsio.model.options.server import MAX_THREADS
 
@@ -163,8 +163,7 @@ class Settings:
         Raises:
             UsageError: one is out of its range.
         """
-        if self.host == "":  # the kernel would take it for every address
-            raise wrong_value("host", "is empty", hint='"::" is every address.')
+        _check_host(self.host)
         check_int("port", self.port, 0, _MAX_PORT)
         if len(set(self.fds)) < len(self.fds):
             raise wrong_value("fds", f"names a descriptor twice: {', '.join(map(str, self.fds))}")
@@ -262,6 +261,13 @@ def _read_passphrase(path: Path) -> str:
         return path.read_text(encoding="utf-8").partition("\n")[0]
     except UnicodeDecodeError:  # Python's error would show a part of it
         raise ConfigError(f"{path}: the passphrase is not UTF-8", code="ERR_HTTPS_SETTINGS") from None
+
+
+def _check_host(value: str | None) -> None:
+    if value == "":  # the kernel would take it for every address
+        raise wrong_value("host", "is empty", hint='"::" is every address.')
+    if value is not None:
+        check_host("host", value)
 
 
 def parse(given: Mapping[str, Any], folder: Path, label: str, *, options: Collection[str] = ()) -> Settings:

@@ -113,7 +113,8 @@ class ProxyListener:
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting: list[asyncio.Task[None]] = []
         self._limits_handshakes = max_handshakes is not None
-        self._room = asyncio.Semaphore(min(_MAX_WAITING, max_handshakes or _MAX_WAITING))
+        self._places = min(_MAX_WAITING, max_handshakes or _MAX_WAITING)
+        self._room = asyncio.Semaphore(self._places)
         self._listening: Any = None
 
     @classmethod
@@ -153,6 +154,7 @@ class ProxyListener:
         """Accept connections. Takes and raises what `tlsio.Server.listen` does."""
         self._listening, backlog = await open_listening(port, host, path=path, sock=sock, reuse_port=reuse_port, backlog=backlog)
         loop = asyncio.get_running_loop()
+        self._room = asyncio.Semaphore(self._places)  # a new one: the last may belong to a loop that has ended
         for one in self._listening.sockets:
             one.setblocking(False)  # noqa: FBT003
             one.listen(backlog)

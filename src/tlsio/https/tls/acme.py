@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tlsio.acme.plans.dns_kinds import DNS_KINDS
-from tlsio.model.checks import check_bool, check_choice, wrong_type, wrong_value
+from tlsio.model.checks import check_bool, check_choice, check_filled_text, check_path, wrong_type, wrong_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 __all__ = ["ACME", "INTERNAL"]
 
@@ -72,6 +72,7 @@ class ACME:
         from tlsio.acme.plans.places import find_uncertified  # noqa: PLC0415
         from tlsio.certs.keys import check_kind  # noqa: PLC0415
 
+        self._check_texts_and_paths()
         for name in ("domains", "email", "challenges"):
             if (value := getattr(self, name)) is not None:  # one text counts as one name
                 object.__setattr__(self, name, _read_texts(name, value))
@@ -94,6 +95,16 @@ class ACME:
         if self.server != INTERNAL and (private := find_uncertified(self.server, [name for group in groups for name in group])) is not None:
             hint = "Give a public name, or server='internal': the development authority certifies any name."
             raise wrong_value("domains", f"has {private!r}, which no public authority certifies", hint=hint)
+
+    def _check_texts_and_paths(self) -> None:
+        for name in ("profile", "eab_kid"):
+            if (value := getattr(self, name)) is not None:
+                check_filled_text(name, value)
+        if self.storage is not None:
+            object.__setattr__(self, "storage", check_path("storage", self.storage))
+        for name in ("server_ca", "storage_secret_file", "dns_settings", "eab_hmac_file"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(check_path(name, value)))
 
     @property
     def groups(self) -> list[list[str]]:
