@@ -21,6 +21,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from served import eventually, is_alive
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
@@ -143,19 +145,25 @@ def test_interrupted_run_leaves_nothing() -> None:
     """One line, the exit status of shells, and no server."""
     command = [sys.executable, BENCH / "storm.py", "--only", "C", "--seconds", "60"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
-        while not (servers := find_children(running.pid)):
+        while not find_children(running.pid, "load"):  # the one after the server, which the script surely knows by now
             time.sleep(0.05)
+        servers = find_children(running.pid, "reference")
         running.send_signal(signal.SIGINT)
         assert running.stderr is not None
         assert running.stderr.read().endswith("Interrupted\n")
     assert running.returncode == 130
-    assert not any(Path(f"/proc/{one}").exists() for one in servers)
+    assert servers
+    eventually(lambda: not any(map(is_alive, servers)), "the end of the servers")
 
 
-def find_children(process: int) -> list[int]:
-    """Return the C servers that a process has started."""
-    found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return [int(one) for one in found if "reference" in Path(f"/proc/{one}/cmdline").read_text()]
+def find_children(process: int, program: str) -> list[int]:
+    """Return the children of a process that run a program of bench/."""
+    found = []
+    for one in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError):  # it has ended
+            if program in [Path(word).name for word in Path(f"/proc/{one}/cmdline").read_text().split("\0")]:
+                found.append(int(one))
+    return found
 
 
 @pytest.mark.slow

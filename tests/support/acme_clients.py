@@ -26,9 +26,9 @@ class Sleeps:
         self.waits: list[float] = []
 
     async def __call__(self, seconds: float) -> None:
-        """Let the authority work for a moment."""
+        """Let the authority work for a moment, and for a longer one when it has been asked often: the machine may be busy."""
         self.waits.append(seconds)
-        await asyncio.sleep(min(seconds, 0.02))
+        await asyncio.sleep(min(seconds, 0.02 if len(self.waits) < 20 else 0.1))
 
 
 def client_of(authority: Pebble | AuthorityProxy, **options: Any) -> Client:

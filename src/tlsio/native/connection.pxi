@@ -335,6 +335,7 @@ cdef class Connection(Plaintext):
 
     cdef object _wake_reader(self):
         self.waiting = False
+        self.pulled = 0
         # Otherwise the reactor would process the input itself, before the reader runs.
         tio_conn_want(self.c, TIO_NOTIFIED if self.attached else self.flow is not None, -1)
         if self.reactor is not None:

@@ -333,6 +333,7 @@ cdef extern from "engine.h" nogil:
     size_t tio_reactor_owners(const tio_reactor *, void **)
     int tio_reactor_listen(tio_reactor *, tio_gate *, int)
     int tio_reactor_start(tio_reactor *, tio_gate *)
+    int64_t tio_clock()
     void tio_threads_pause(tio_reactor *)
     void tio_threads_run(tio_reactor *)
     int tio_reactor_return(tio_reactor *, tio_conn *)

@@ -21,10 +21,14 @@ cdef unsigned forks
 cdef enum:
     # plaintext sent in a turn by a run of writes, before other connections get their turn
     PUSH_BUDGET = 1048576
+    # the same for plaintext that is read
+    PULL_BUDGET = 1048576
+    CHUNK_COST = 4096           # what a chunk costs beside its bytes: small ones take as long as this many
     GATHERED = 4096             # small writes are joined up to this size: more than most heads
     BIG_READ = 8192             # after a chunk of this size, the next read needs no small buffer
-    # plaintext delivered in a turn to one connection, before the others get their turn
-    FLOW_BUDGET = 262144
+    # nanoseconds after which a turn delivers no more to a listener that takes its time: as long as the
+    # budget lasts for one that does nothing
+    PULL_NS = 1000000
 
 
 @cython.no_gc_clear
@@ -131,11 +135,13 @@ cdef class Plaintext(Facts):
         if self.closing or tio_in_psk_callback():
             # while closing, input is discarded; inside a psk_callback nothing can be read
             return None
-        if not tio_conn_next(self.c) & (TIO_NEXT_READABLE | TIO_NEXT_TURN) or self._has_pulled_enough():
+        if not tio_conn_next(self.c) & (TIO_NEXT_READABLE | TIO_NEXT_TURN):
+            return None
+        if self.pulled >= PULL_BUDGET and self._must_pause():
             return None
         chunk = self._take(limit)
         if chunk is not None:
-            self.pulled += PyBytes_GET_SIZE(chunk)
+            self.pulled += PyBytes_GET_SIZE(chunk) + CHUNK_COST
         if chunk is not None and tio_conn_has_news(self.c):
             # Tickets that preceded the data: the next connection can already resume when the caller
             # has the data.
@@ -146,11 +152,12 @@ cdef class Plaintext(Facts):
             self._schedule()
         return chunk
 
-    cdef bint _has_pulled_enough(self):
-        """Whether the reader must wait for the loop's next pass. A reader that always finds data, from a
-        fast peer, would never let the loop run.
+    cdef bint _must_pause(self):
+        """Whether the reader, whose budget is spent, must wait for the loop's next pass. One that always
+        finds data, from a fast peer, would never let the loop run. What came before an end is not held
+        back: the end follows it at once.
         """
-        if self.pulled < FLOW_BUDGET or not self._can_push() or tio_conn_phase(self.c) != TIO_OPEN or tio_conn_in(self.c) != TIO_IN_OPEN:
+        if not self.thread or tio_conn_phase(self.c) != TIO_OPEN or tio_conn_in(self.c) != TIO_IN_OPEN:
             return False
         self.pulled = 0
         return True
@@ -187,19 +194,21 @@ cdef class Plaintext(Facts):
         return self.flow is not None
 
     cdef object _pump_in(self):
-        """Deliver plaintext, up to this turn's budget. Input that was already received is delivered
-        beyond the budget, so that nothing has to be stored; on a memory wire the budget is strict.
+        """Deliver plaintext, up to this turn's budget and time. The rest of what was received at once is
+        delivered beyond the budget, so that little has to be stored; on a memory wire the budget is
+        strict.
         """
-        cdef Py_ssize_t budget = FLOW_BUDGET
+        cdef Py_ssize_t budget = PULL_BUDGET
+        cdef int64_t now, begun = 0
         cdef bytes chunk
         owner = self.owner              # a listener may clear self.owner and then raise
         self.pumping = True
         try:
-            while self.flow is not None and (budget > 0 or (tio_conn_fd(self.c) >= 0 and tio_conn_held(self.c))):
-                chunk = self._take(FLOW_BUDGET)
+            while self.flow is not None and (budget > 0 or (budget > -TIO_SCRATCH and tio_conn_fd(self.c) >= 0 and tio_conn_held(self.c))):
+                chunk = self._take(TIO_RECORD)
                 if chunk is None:
                     break
-                budget -= PyBytes_GET_SIZE(chunk)
+                budget -= PyBytes_GET_SIZE(chunk) + CHUNK_COST
                 try:
                     result = self.flow(chunk)
                     if result is not None and result is not True and result is not False:
@@ -210,6 +219,10 @@ cdef class Plaintext(Facts):
                     owner._listener_failed(error)
                 if not tio_conn_next(self.c) & TIO_NEXT_TURN:
                     break               # all that has come was read: another read would find nothing
+                now = tio_clock()
+                begun = begun or now
+                if now - begun > PULL_NS:
+                    break
         finally:
             self.pumping = False
             tio_conn_want(self.c, self.flow is not None or self.waiting, -1)

@@ -27,6 +27,7 @@ cdef class Reactor:
     cdef object append_dirty, take_dirty    # its methods, which would be looked up for each echo
     cdef set gates                      # those that listen, which keeps them alive
     cdef bint in_turn, scheduled, woke
+    cdef bint continues                 # `_continue` is scheduled
     cdef bint working                   # without the interpreter's lock: another thread may fork
     cdef readonly bint forked
     cdef object __weakref__
@@ -149,9 +150,21 @@ cdef class Reactor:
         descriptors.
         """
         if tio_reactor_is_busy(self.r):
-            self._call_soon(self._turn)
+            self._continue_soon()
         elif tio_reactor_load(self.r) == 0 and not self.scheduled and not self.dirty and not self.in_turn:
             self.close()
+
+    cdef object _continue_soon(self):
+        """Schedule a turn, once: turns are also begun by events, and if each scheduled its own
+        successor, a pass of the loop would have ever more of them.
+        """
+        if not self.continues:
+            self._call_soon(self._continue)
+            self.continues = True
+
+    def _continue(self):
+        self.continues = False
+        self._turn()
 
     cdef object _run_if_busy(self):
         """Schedule a turn if something has become ready outside of a turn."""
@@ -278,7 +291,10 @@ cdef class Reactor:
         cdef Gate gate
         cdef tio_conn *c = notice.conn
         if c == NULL:
-            self._handle_refused(notice)
+            try:
+                self._handle_refused(notice)
+            except BaseException as error:
+                self._report("tlsio: a connection that was not accepted could not be reported", error)
             return
         if tio_conn_owner(c) == NULL:
             gate = <Gate>notice.gate.owner

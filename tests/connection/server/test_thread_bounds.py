@@ -15,6 +15,7 @@ import pytest
 
 import pki
 import tlsio
+from loops import LOOPS
 from net import dial, once, until
 from tlsio.connection.handshake.server_policy import HandshakePolicy
 
@@ -138,6 +139,39 @@ async def test_listener_may_close_before_failures_are_reported(seconds: float | 
     for one in crowd:
         one.close()
     assert events == ["failed"] * sum(server.stats().handshakes_failed.values()) + ["close"]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+@pytest.mark.parametrize("loop_name", list(LOOPS))
+def test_listener_that_ends_the_program_keeps_no_refusals_back(loop_name: str, count: int) -> None:
+    """The others of the same turn are reported before the loop raises: no event announces them again."""
+    dropped: list[Any] = []
+
+    def end(address: Any) -> None:
+        dropped.append(address)
+        if len(dropped) == 1:
+            raise SystemExit(3)
+
+    async def listen() -> tlsio.Server:
+        server = tlsio.create_server(ignore, **options(max_connections=1, handshake_threads=count))
+        server.on("drop", end)
+        return await server.listen(0, "127.0.0.1")
+
+    async def close(server: tlsio.Server) -> None:
+        server.close(0)
+        await server.wait_closed()
+
+    with asyncio.Runner(loop_factory=LOOPS[loop_name]) as runner:
+        server = runner.run(listen())
+        crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(6)]
+        while count and server.stats().dropped < 5:
+            os.sched_yield()
+        with pytest.raises(SystemExit):
+            runner.run(asyncio.sleep(10))
+        assert len(dropped) == 5
+        runner.run(close(server))
+        for one in crowd:
+            one.close()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

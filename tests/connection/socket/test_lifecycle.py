@@ -262,7 +262,7 @@ async def test_dropped_open_client_warns(net: Net) -> None:
         client = await net.connect(server)
         with pytest.warns(ResourceWarning, match="unclosed <TLSSocket client open"):
             client.__del__()
-        client.close()
+        client.destroy()
         await client.wait_closed()
 
 

@@ -195,32 +195,6 @@ async def test_iteration_gives_all_and_ends(pair: Pair) -> None:
         assert [chunk async for chunk in peer] == []
 
 
-async def test_reader_that_always_finds_data_lets_the_loop_run(pair: Pair) -> None:
-    """A fast peer does not keep the loop for its reader: between two passes one gets 256 KiB and a record at most."""
-    async with pair() as (client, server, _):
-        client.write(bytes(4_000_000))
-        before = None
-        while client.writable_length != before:  # the kernel takes no more until the server reads
-            before = client.writable_length
-            await asyncio.sleep(0.05)
-        client.end()
-        taken = most = 0
-
-        def count() -> None:
-            nonlocal taken, most
-            taken, most = 0, max(taken, most)
-            counting[0] = asyncio.get_running_loop().call_soon(count)
-
-        counting = [asyncio.get_running_loop().call_soon(count)]
-        total = 0
-        async for chunk in server:
-            taken += len(chunk)
-            total += len(chunk)
-        counting[0].cancel()
-        assert total == 4_000_000
-        assert most <= 262_144 + 16_384
-
-
 async def test_iteration_is_taken_up_again(pair: Pair) -> None:
     """A loop may be left, a line read, and the loop entered again."""
     async with pair() as (client, peer, _server):

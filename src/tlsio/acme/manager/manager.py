@@ -16,6 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlsio.acme.issuers.issuer import check_issuers
+from tlsio.acme.manager.clock_watch import ClockWatch
+from tlsio.acme.manager.failure_log import FailureLog
 from tlsio.acme.manager.housekeeping import remove_expired
 from tlsio.acme.manager.looks import Looks
 from tlsio.acme.manager.managed import Managed
@@ -36,7 +38,6 @@ from tlsio.connection.revocation.http_fetch import fetch
 from tlsio.connection.tasks import find_awaitable
 from tlsio.model.checks import check_duration, check_function, wrong_value
 from tlsio.model.errors import ConfigError, StoreError, UsageStateError
-from tlsio.model.instants import print_instant
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -56,11 +57,8 @@ _log = logging.getLogger("tlsio.acme")
 _LOADERS = 32  # certificates that are read at a time, at the start
 _START_TIMEOUT = 10.0  # seconds; servers begin without what was not read by then
 _MAX_LIST = 10_000_000  # bytes; as of CrlCache
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SET = timedelta(minutes=1)  # a clock that moves by more was set
 _REST = timedelta(seconds=1)  # between two looks at one certificate, whatever the rules say
 _LOOK_FOR_DEFAULT = timedelta(minutes=1)  # while it has no valid certificate
-_MAX_TOLD = 1000  # messages
 _HOUSEKEEPING = timedelta(days=1)
 _ON_DEMAND_WAIT = 20.0  # seconds; below hook_timeout, 30 seconds, which would refuse the client
 _MAX_ON_DEMAND = 10_000  # names; a further one takes the place of the oldest that nobody uses
@@ -179,7 +177,7 @@ class Manager(TaskEmitter):
         self._outage = Outage(self._clock, self._chance, partial(self._emit, "error"))
         self._looks = Looks(self._orders.follow, self._outage)
         self._workers = Workers(self._tend, self._tended, self._outage, self._clock)
-        self._told: set[str] = set()  # messages of permanent failures, which are logged once
+        self._failure_log = FailureLog()
         self._by_name: dict[str, Managed] = {}
         self.published: Mapping[str, SecureContext] = {}
         self._publish()
@@ -230,7 +228,7 @@ class Manager(TaskEmitter):
             StoreError: the storage failed; what is served stays.
         """
         self._orders.try_mistakes_again()
-        self._told.clear()
+        self._failure_log.clear()
         failure = await self._follow_all()
         for managed in self._managed.values():
             if managed.trouble.needs_action or managed.order_after is not None:
@@ -442,10 +440,9 @@ class Manager(TaskEmitter):
             if managed.due is None and managed.task is None:
                 self._schedule.put(managed, self._upkeep.plan(managed))
         next_housekeeping = self._clock() + _HOUSEKEEPING * self._chance.random()
-        drift = self._find_drift()
+        watch = ClockWatch(self._clock)
         while True:
-            if abs(self._find_drift() - drift) > _SET:
-                drift = self._find_drift()
+            if watch.was_set():
                 next_housekeeping = min(next_housekeeping, self._clock() + _HOUSEKEEPING)
                 self._clock_was_set()
             self._workers.add(self._schedule.take_due())
@@ -457,10 +454,6 @@ class Manager(TaskEmitter):
     def _run_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("The manager has stopped, and what it has stays served", exc_info=error)
-
-    def _find_drift(self) -> timedelta:
-        """Return by how much the clock differs from the loop's; constant, unless it is set."""
-        return self._clock() - _EPOCH - timedelta(seconds=asyncio.get_running_loop().time())
 
     def _clock_was_set(self) -> None:
         """Plan anew: the noted times mean nothing. A machine that slept comes here too."""
@@ -562,21 +555,7 @@ class Manager(TaskEmitter):
             self._emit("changed", default)
 
     def _failed(self, managed: Managed) -> None:
-        trouble = managed.trouble
-        then = "" if trouble.next_try is None else f", next try at {print_instant(trouble.next_try)}"
-        # A permanent failure is logged once, and not for each name and each day.
-        is_known = trouble.needs_action and trouble.message in self._told
-        if trouble.needs_action and trouble.message is not None and len(self._told) < _MAX_TOLD:
-            self._told.add(trouble.message)
-        hint = "" if trouble.hint is None else f". {trouble.hint}"
-        _log.log(
-            logging.DEBUG if is_known else logging.WARNING,
-            "No certificate for %s%s: %s%s",
-            ", ".join(managed.names),
-            then,
-            trouble.message,
-            hint,
-        )
+        self._failure_log.write(managed)
         self._emit("failed", describe(managed, self._clock()), managed.error)
 
     def _broke(self, managed: Managed) -> None:

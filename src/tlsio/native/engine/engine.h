@@ -718,6 +718,7 @@ int tio_reactor_listen(tio_reactor *, tio_gate *, int fd);
 int tio_reactor_start(tio_reactor *, tio_gate *);
 /* Closes the gate's listening descriptors, and ends its threads: their connections continue here. */
 void tio_reactor_unlisten(tio_reactor *, tio_gate *);
+int64_t tio_clock(void);                /* CLOCK_MONOTONIC, ns; any thread */
 /* Before and after a fork: end and start all threads that belong to the reactor. With the
  * interpreter's lock, in any thread. */
 void tio_threads_pause(tio_reactor *);

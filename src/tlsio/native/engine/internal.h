@@ -233,8 +233,7 @@ int tio_move_in(tio_conn *, tio_in);
 int tio_move_out(tio_conn *, tio_out);
 
 /* clock.c */
-int64_t tio_clock(void);                             /* CLOCK_MONOTONIC, ns */
-int64_t tio_clock_coarse(void);                      /* the same, up to 4 ms late and cheap */
+int64_t tio_clock_coarse(void);                      /* tio_clock(), up to 4 ms late and cheap */
 
 /* faults.c */
 /* reads the error queue; BROKEN */

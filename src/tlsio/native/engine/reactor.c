@@ -18,7 +18,8 @@
  * A descriptor is removed by EPOLL_CTL_DEL before it is closed: a child forked by C code may hold a
  * copy of it, and the kernel keeps a registration while any copy is open.
  *
- * Every loop over connections stops when the turn's time is used up; the next turn continues.
+ * Every loop over handshakes, ready connections or deadlines stops when the turn's time is used up,
+ * the one over events after TIO_EVENTS; the next turn continues.
  *
  * Handles: an epoll event carries slot number and generation, so events of released descriptors are
  * recognised and ignored. */
