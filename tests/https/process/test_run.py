@@ -389,6 +389,15 @@ class TestReload:
             assert served.wait() == 0
             assert not is_alive(child)
 
+    def test_a_parent_that_is_killed(self, tmp_path: Path) -> None:
+        """Its child ends too, and leaves the port."""
+        write_files(tmp_path)
+        with Served(tmp_path, "serve", "main:app", "--reload") as served:
+            child = served.owns(served.get()["pid"])
+            served.kill(signal.SIGKILL)
+            served.wait()
+            eventually(lambda: not is_alive(child), "the end of the child")
+
     def test_not_with_workers(self, tmp_path: Path) -> None:
         """One process is enough for development."""
         write_files(tmp_path)

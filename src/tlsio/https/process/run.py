@@ -18,6 +18,7 @@ import signal
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlsio.connection.server.listening import bind
@@ -453,6 +454,7 @@ def _work_reloaded(settings: Settings, identity: dict[str, Any], others: _Socket
         server = _Alone(_make_server(settings, None, identity), sockets)
         beside = _Beside(server, others._replace(serving=sockets), settings)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
+        _call_when_orphaned(server.stop)
         if await server.start():
             await beside.start()
             await server.wait()
@@ -463,6 +465,18 @@ def _work_reloaded(settings: Settings, identity: dict[str, Any], others: _Socket
         run_to_end(serve(), _loop_factory(settings), settings.graceful_timeout)
     except Exception as error:  # noqa: BLE001 - of the application that is being written: its author wants the traceback
         _log.error("%s. It is tried again after the next change", error, exc_info=error.__cause__ or error)
+
+
+def _call_when_orphaned(call: Callable[[], object]) -> None:
+    """Call it when the parent has ended: one that is killed sends no signal."""
+    loop, parent = asyncio.get_running_loop(), parent_process()
+    assert parent is not None  # noqa: S101 - for the type checker
+
+    def ended() -> None:
+        loop.remove_reader(parent.sentinel)
+        call()
+
+    loop.add_reader(parent.sentinel, ended)
 
 
 # ---- the start
