@@ -255,6 +255,8 @@ def refuses(served: Served) -> bool:
         socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it was in the queue
+        return False
     return False
 
 
