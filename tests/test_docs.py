@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from markdown_it import MarkdownIt
 
 import tlsio
 import tlsio.acme
@@ -145,6 +146,15 @@ def test_every_variable_stands_in_the_reference() -> None:
     """And the reference names none that has no effect."""
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
     assert set(re.findall(r'"(TLSIO_?[A-Z_]+|SSL(?:KEYLOGFILE|_CERT_[A-Z]+))"', sources)) == definitions("environment.md")
+
+
+def test_code_fits_into_the_column_of_the_site() -> None:
+    """So that readers need not scroll. `docs/_ext/narrow.py` looks at all that the site shows, which takes longer."""
+    wide = []
+    for page in (ROOT / "docs").rglob("*.md"):
+        blocks = [token for token in MarkdownIt().parse(page.read_text(encoding="utf-8")) if token.type in {"fence", "code_block"}]
+        wide += [f"{page.name}: {line}" for block in blocks for line in block.content.splitlines() if len(line) > 85]
+    assert not wide
 
 
 def test_every_module_of_the_lower_floors_stands_in_the_architecture() -> None:
