@@ -39,7 +39,10 @@ REQUESTS = (
     b"POST /7 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 4\r\n\r\nwxyz",
     b"POST /8 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
     b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"POST /9 HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n",
+    b"POST /10 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n\r\n\r\n\r\n\r\n\r\n0\r\n\r\n",
 )
+KEPT = [one for one in REQUESTS if b"close" not in one and b"HTTP/1.0" not in one and b"Upgrade" not in one]  # others follow them
 PIECES = (
     *(b"\r\n", b"\n", b"\r", b" ", b"\t", b"\0", b"\x0b", b"\xff", b":", b",", b";", b'"', b"-", b"+", b"_", b"%", b"0", b"1", b"a", b"0x"),
     *(b"chunked", b"HTTP/1.1", b"\r\n\r\n", b"Content-Length: 3\r\n", b"Content-Length:\r\n", b"Transfer-Encoding: chunked\r\n"),
@@ -56,8 +59,9 @@ class Asked(NamedTuple):
 
 
 def damaged(chance: random.Random) -> bytes:
-    """Return some requests, with some faults."""
-    stream = b"".join(chance.choices(REQUESTS, k=chance.randint(1, 4)))
+    """Return some requests, with some faults; now and then more than may wait for their turn."""
+    before = chance.choices(KEPT, k=chance.choice([0, 0, 0, chance.randrange(60)]))
+    stream = b"".join(before + chance.choices(REQUESTS, k=chance.randint(1, 4)))
     for _ in range(chance.choice([0, 1, 1, 1, 2, 3])):
         at = chance.randrange(len(stream) + 1)
         match chance.randrange(4):
