@@ -79,6 +79,17 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
     return found
 
 
+def refuses(port: int) -> bool:
+    """Tell whether a port of 127.0.0.1 refuses connections."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:  # it was in the queue
+        return False
+    return False
+
+
 def environment(folder: Path) -> dict[str, str]:
     """Return the variables of a command."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}

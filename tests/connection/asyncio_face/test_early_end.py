@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import pki
+import stdlib_peer
 import tlsio
 
 SERVER: dict[str, Any] = {"cert": pki.localhost().chain_pem, "key": pki.localhost().key_pem}
@@ -17,17 +18,8 @@ SERVER: dict[str, Any] = {"cert": pki.localhost().chain_pem, "key": pki.localhos
 
 def ask(port: int, request: bytes) -> bytes:
     """Send the request and close_notify in the segment of the client's Finished; return the response."""
-    context = ssl.create_default_context(cadata=pki.ca1().cert_pem.decode())
-    into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = context.wrap_bio(into, out, server_hostname="localhost")
     with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
-        while True:
-            try:
-                client.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                raw.sendall(out.read())
-                into.write(raw.recv(65536))
+        client, into, out = stdlib_peer.shake_hands(raw)
         if request:
             client.write(request)
         with pytest.raises(ssl.SSLWantReadError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import pki
+import stdlib_peer
 from net import once
 
 if TYPE_CHECKING:
@@ -88,16 +88,7 @@ async def test_large_records(pair: Pair, way: str) -> None:
 
 def small_records(raw: socket.socket, hello: bytes, count: int) -> None:
     """Do the handshake, and send records of one byte, then the end."""
-    context = ssl.create_default_context(cadata=pki.ca1().cert_pem.decode())
-    into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = context.wrap_bio(into, out, server_hostname="localhost")
-    while True:
-        try:
-            client.do_handshake()
-            break
-        except ssl.SSLWantReadError:
-            raw.sendall(out.read())
-            into.write(raw.recv(65536))
+    client, _, out = stdlib_peer.shake_hands(raw)
     client.write(hello)
     raw.sendall(out.read())
     for _ in range(count):

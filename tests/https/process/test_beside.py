@@ -14,7 +14,7 @@ import pytest
 
 import pki
 from ports import own_port
-from served import PATIENCE, Served, eventually, run_tlsio, write_files
+from served import PATIENCE, Served, eventually, refuses, run_tlsio, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,17 +44,6 @@ def fetch(port: int, path: str = "/", host: str = "example.org", *, address: str
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read().decode()
     finally:
         connection.close()
-
-
-def refuses(port: int) -> bool:
-    """Tell whether a port refuses connections."""
-    try:
-        fetch(port)
-    except ConnectionRefusedError:
-        return True
-    except ConnectionResetError:  # it was in the queue; RemoteDisconnected is one too
-        return False
-    return False
 
 
 def requests_at(port: int) -> float:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import resource
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import pytest
 
 import pki
 import tlsio
-from served import PATIENCE, Served, client_context, eventually, is_alive, replace, run_tlsio, write_files
+from served import PATIENCE, Served, client_context, eventually, is_alive, refuses, replace, run_tlsio, write_files
 from tlsio.https.process import workers
 from tlsio.https.process.ticket_periods import KeySchedule, PassedKeys
 
@@ -215,7 +214,7 @@ def test_ctrl_c(tmp_path: Path, workers: str) -> None:
     with Served(tmp_path, "serve", "main:app", "--workers", workers, start_new_session=True) as served:
         curl = start_curl(served, "/held")
         os.killpg(served.process.pid, signal.SIGINT)
-        eventually(lambda: refuses(served), "the end of listening")
+        eventually(lambda: refuses(served.port), "the end of listening")
         (tmp_path / "released").touch()
         assert curl.communicate(timeout=PATIENCE)[0].startswith(b'{"pid"')
         assert served.wait() == 0
@@ -230,7 +229,7 @@ def test_ctrl_c_twice(tmp_path: Path, workers: str) -> None:
     with Served(tmp_path, "serve", "main:app", "--workers", workers, start_new_session=True) as served:
         curl = start_curl(served, "/held")
         os.killpg(served.process.pid, signal.SIGINT)
-        eventually(lambda: refuses(served), "the end of listening")
+        eventually(lambda: refuses(served.port), "the end of listening")
         os.killpg(served.process.pid, signal.SIGINT)
         assert served.wait() == 1
         assert curl.wait(PATIENCE) != 0
@@ -247,17 +246,6 @@ def start_curl(served: Served, path: str) -> subprocess.Popen[bytes]:
     curl = subprocess.Popen(command, cwd=served.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     eventually((served.folder / "held").exists, "the request")
     return curl
-
-
-def refuses(served: Served) -> bool:
-    """Tell whether the port refuses connections."""
-    try:
-        socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE).close()
-    except ConnectionRefusedError:
-        return True
-    except ConnectionResetError:  # it was in the queue
-        return False
-    return False
 
 
 @SLOW
