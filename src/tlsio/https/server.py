@@ -23,7 +23,17 @@ from tlsio.https.plain_http.redirect import RedirectServer, check_status
 from tlsio.https.protocols.service import Service
 from tlsio.https.proxy.listener import ProxyListener, check_forwarded
 from tlsio.https.tls.context import complete
-from tlsio.model.checks import check_bool, check_choice, check_host, check_int, check_seconds, check_text, wrong_type, wrong_value
+from tlsio.model.checks import (
+    check_bool,
+    check_choice,
+    check_host,
+    check_int,
+    check_port,
+    check_seconds,
+    check_text,
+    wrong_type,
+    wrong_value,
+)
 from tlsio.model.errors import ConfigError, UsageStateError
 
 if TYPE_CHECKING:
@@ -56,7 +66,6 @@ _PLAIN_ANSWER = (
     % (len(_PLAIN_TEXT), _PLAIN_TEXT)
 )
 PROTOCOLS = ("h2", "http/1.1")
-_MAX_PORT = 65535
 _HOST, _PORT = "localhost", 8443
 _CONTEXT_DEFAULTS: dict[str, Any] = {"alpn_protocols": PROTOCOLS, "ciphers": INTERMEDIATE_CIPHERS}
 
@@ -139,7 +148,7 @@ class Server:
         check_int("wsgi_threads", wsgi_threads, 1, MOST_THREADS)
         check_status(redirect_status)
         if redirect_port is not None:
-            check_int("redirect_port", redirect_port, 0, _MAX_PORT)
+            check_port("redirect_port", redirect_port)
         if redirect_host is not None:
             check_host("redirect_host", redirect_host)
         self._config = Config(

@@ -34,6 +34,7 @@ _STDLIB_VERSIONS = {
 
 # No handshake needs an hour. A larger value is probably in milliseconds, such as Node's 120000.
 MAX_HANDSHAKE_TIMEOUT = 3600.0
+MAX_PORT = 65535
 _MAX_PRINTED_BITS = 128
 
 
@@ -140,6 +141,11 @@ def check_int(label: str, value: object, low: int, high: int) -> int:
     if not low <= value <= high:
         raise out_of_range(label, f"from {low} to {high}", value)
     return int(value)
+
+
+def check_port(label: str, value: object, low: int = 0) -> int:
+    """Accept the number of a port. 0, if it may be that, is any free one."""
+    return check_int(label, value, low, MAX_PORT)
 
 
 def check_limit(label: str, value: object) -> int | None:

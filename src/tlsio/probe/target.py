@@ -15,7 +15,7 @@ from tlsio.connection.client.connect import secure
 from tlsio.connection.client.dial import connect_tcp
 from tlsio.connection.context.secure_context import for_client
 from tlsio.connection.handshake.client_handshake import ClientHandshake
-from tlsio.model.checks import check_duration, check_host, check_int, wrong_type
+from tlsio.model.checks import check_duration, check_host, check_port, wrong_type
 from tlsio.model.errors import HandshakeTimeoutError, TLSError
 from tlsio.model.options.parse import parse_connect_options
 from tlsio.native._core import ASK_STATUS
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from tlsio.trust.verdict import Verdict, VerifyPolicy
 
 __all__ = ["Attempt", "ObservedHandshake", "Target"]
-
-_MAX_PORT = 65535
 
 
 class ObservedHandshake(ClientHandshake):
@@ -131,7 +129,7 @@ class Target:
         if isinstance(host, int):
             raise wrong_type("host", "a str", host, hint="The host comes before the port.")
         check_host("host", self.host)
-        check_int("port", self.port, 1, _MAX_PORT)
+        check_port("port", self.port, 1)
         check_duration("timeout", self.timeout)
 
     async def dial(self, *, trailing: bytes = b"") -> _socket.socket:

@@ -17,7 +17,7 @@ from tlsio.acme.storage.keys import key_segment
 from tlsio.certs.keys import check_kind
 from tlsio.certs.names import describe_name, parse_names
 from tlsio.interop.http_request import parse_url
-from tlsio.model.checks import check_bool, check_choice, check_filled_text, check_host, check_int, wrong_value
+from tlsio.model.checks import check_bool, check_choice, check_filled_text, check_host, check_port, wrong_value
 from tlsio.model.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "load_plan", "load_plans", "normalize", "plan_key", "store_plan"]
 
 _FOLDER = "plans"
-_MAX_PORT = 65535
 # Let's Encrypt's limit for a certificate; in some profiles it is 25.
 _MAX_NAMES = 100
 
@@ -202,7 +201,7 @@ def _check(name: str, kind: str, value: object) -> None:
     if kind.startswith("bool"):
         check_bool(name, value)
     elif kind.startswith("int"):
-        check_int(name, value, 0, _MAX_PORT)
+        check_port(name, value)
     elif kind.startswith("str"):
         check_filled_text(name, value)
     else:

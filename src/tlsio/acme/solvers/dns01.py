@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tlsio.acme.solvers.dns_provider import dns_failure
 from tlsio.acme.solvers.dns_questions import Questions, read_address
-from tlsio.model.checks import check_bool, check_duration, check_int, wrong_type
+from tlsio.model.checks import check_bool, check_duration, check_port, wrong_type
 from tlsio.model.errors import TLSError
 from tlsio.model.exported import exported
 
@@ -75,7 +75,7 @@ class Dns01:
         self._servers = [(read_address("servers", one),) for one in _check_list("servers", servers)]
         self._follows_alias = check_bool("follow_alias", follow_alias)
         self._questions = Questions(
-            [read_address("resolvers", one) for one in _check_list("resolvers", resolvers)], port=check_int("port", port, 1, 65535)
+            [read_address("resolvers", one) for one in _check_list("resolvers", resolvers)], port=check_port("port", port, 1)
         )
         self._clock = clock
         self._sleep = sleep

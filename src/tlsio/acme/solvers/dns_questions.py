@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tlsio.acme.solvers.dns_provider import dns_failure
-from tlsio.model.checks import check_filled_text, check_int, wrong_value
+from tlsio.model.checks import check_filled_text, check_port, wrong_value
 from tlsio.model.errors import ACMEError, missing_extra
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ __all__ = ["Address", "Questions", "Server", "import_dns", "read_address"]
 Address = tuple[str, int]
 Server = tuple[Address, ...]  # of one name server
 _PORT = 53
-_MAX_PORT = 65535
 _MAX_SERVERS = 8  # asked of a zone: large ones have 13 names, and anycast behind each
 _MAX_ADDRESSES = 2  # of each family
 _MAX_TXT = 100  # values of one name that are looked at
@@ -65,7 +64,7 @@ def read_address(label: str, value: object) -> Address:
     host, _, port = text.rpartition(":") if text.count(":") == 1 or "]:" in text else (text, "", "")
     host = host.removeprefix("[").removesuffix("]")
     try:
-        return str(ipaddress.ip_address(host)), check_int(label, int(port), 1, _MAX_PORT) if port else _PORT
+        return str(ipaddress.ip_address(host)), check_port(label, int(port), 1) if port else _PORT
     except ValueError:
         raise wrong_value(label, f"must be an IP address, with a port if need be, got {text!r:.80}") from None
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from tlsio.connection.drivers.given_sockets import check_bound, is_listening
 from tlsio.connection.server.ports import hint_for_bind
-from tlsio.model.checks import check_bool, check_host, check_int, check_socket_path, wrong_type, wrong_value
+from tlsio.model.checks import check_bool, check_host, check_int, check_port, check_socket_path, wrong_type, wrong_value
 from tlsio.model.errors import UsageTypeError, add_hint
 from tlsio.trust.identity import to_lookup_name
 
@@ -179,7 +179,7 @@ def _check_port(port: object, call: str) -> int:
     if isinstance(port, str):
         hint = f"Give it as a number: {int(port)}." if port.isdecimal() else f"The right order is {call}."
         raise wrong_type("port", "an int", port, hint=hint)
-    return 0 if port is None else check_int("port", port, 0, 65535)
+    return 0 if port is None else check_port("port", port)
 
 
 def _check_host(host: object) -> str | None:

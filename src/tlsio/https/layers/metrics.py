@@ -8,7 +8,7 @@ from tlsio.connection.server.prometheus import ServerCollector
 from tlsio.https.layers.exchange import Exchange, watch, watch_refusals
 from tlsio.https.plain_http.metrics_server import MetricsServer
 from tlsio.https.protocols.http2.protocol import Http2Protocol
-from tlsio.model.checks import check_int, check_text, wrong_type
+from tlsio.model.checks import check_port, check_text, wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Iterator
@@ -163,4 +163,4 @@ def _check_address(address: object) -> tuple[str, int]:
     if not isinstance(address, tuple) or len(address) != 2:  # noqa: PLR2004  (a pair)
         raise wrong_type("metrics", "a tuple of host and port", address)
     host, port = address
-    return check_text("metrics[0]", host), check_int("metrics[1]", port, 0, 65535)
+    return check_text("metrics[0]", host), check_port("metrics[1]", port)

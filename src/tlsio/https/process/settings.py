@@ -19,7 +19,7 @@ from tlsio.https.plain_http.redirect import check_status
 from tlsio.https.process.logs import LogLevel
 from tlsio.https.server import INTERMEDIATE_CIPHERS, PROTOCOLS
 from tlsio.https.tls.certificates import NamedFiles
-from tlsio.model.checks import check_host, check_int, check_limit, check_seconds, out_of_range, wrong_value
+from tlsio.model.checks import MAX_PORT, check_host, check_int, check_limit, check_port, check_seconds, out_of_range, wrong_value
 from tlsio.model.errors import ConfigError, UsageError
 from tlsio.model.options.server import MAX_THREADS
 
@@ -34,7 +34,6 @@ __all__ = ["Address", "Settings", "Site", "parse", "read"]
 
 _MAX_FILE = 1024 * 1024  # bytes
 _MAX_WORKERS = 1024
-_MAX_PORT = 65535
 _MAX_FD = 2**31 - 1
 _SPLIT = ("max_connections", "max_handshakes")  # limits of the whole server, of which each worker gets a part
 _CLIENT_CERT = {"none": {}, "optional": {"request_cert": True, "reject_unauthorized": False}, "required": {"request_cert": True}}
@@ -164,7 +163,7 @@ class Settings:
             UsageError: one is out of its range.
         """
         _check_host(self.host)
-        check_int("port", self.port, 0, _MAX_PORT)
+        check_port("port", self.port)
         if len(set(self.fds)) < len(self.fds):
             raise wrong_value("fds", f"names a descriptor twice: {', '.join(map(str, self.fds))}")
         for one in self.fds:
@@ -175,7 +174,7 @@ class Settings:
             check_int("handshake_threads", self.handshake_threads, 0, MAX_THREADS)
         check_status(self.redirect_status)
         if self.redirect is not None:
-            check_int("redirect", self.redirect, 0, _MAX_PORT)
+            check_port("redirect", self.redirect)
         check_seconds("graceful_timeout", self.graceful_timeout)
         if self.sites and self.acme is not None:
             raise wrong_value("domains", "cannot be combined with certificates of your own (cert=)", hint="Leave one of them out.")
@@ -395,7 +394,7 @@ def _show(value: object) -> str:
 
 def _parse_address(label: str, value: object) -> Address:
     found = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
-    if found is None or int(found["port"]) > _MAX_PORT:
+    if found is None or int(found["port"]) > MAX_PORT:
         raise ConfigError(f"{label} must be an address and a port, such as 127.0.0.1:9100, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
     return Address(found["v6"] or found["host"], int(found["port"]))
 

@@ -15,6 +15,7 @@ from tlsio.model.checks import (
     check_host,
     check_int,
     check_plain_function,
+    check_port,
     check_seconds,
     check_text,
     wrong_type,
@@ -79,10 +80,6 @@ def _check_cache(label: str, value: object) -> object:
     return value
 
 
-def _check_local_port(label: str, value: object) -> int:
-    return check_int(label, value, 0, 65535)
-
-
 def _check_identity_policy(label: str, value: object) -> str:
     return check_choice(label, value, ("node", "rfc9525"))
 
@@ -124,7 +121,7 @@ class ConnectOptions(ConnectionOptions):
     timeout: float | None = option(check_seconds, none_is_no_limit=True)
     family: Literal[4, 6] | None = option(_check_family)
     local_address: str | None = option(_check_local_address)
-    local_port: int | None = option(_check_local_port)
+    local_port: int | None = option(check_port)
 
 
 @exported
