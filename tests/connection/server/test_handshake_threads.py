@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,12 @@ def options(**more: Any) -> dict[str, Any]:
 
 def threads() -> list[Path]:
     """Return the handshake threads of this process."""
-    return [task for task in Path("/proc/self/task").iterdir() if task.joinpath("comm").read_text() == "tlsio-handshake\n"]
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # another one, which has ended meanwhile
+            if task.joinpath("comm").read_text() == "tlsio-handshake\n":
+                found.append(task)
+    return found
 
 
 def niceness(task: Path) -> int:
