@@ -12,7 +12,7 @@ __all__ = ["LoopLock"]
 
 
 class LoopLock:
-    """Gives each event loop a lock of its own; tasks of one loop exclude each other."""
+    """Gives each event loop a new lock, for objects that one loop at a time uses."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None

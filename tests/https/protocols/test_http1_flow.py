@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tlsio
+from eager_tasks import EagerTask
 from https_peer import connect, exchange, serving
 from tlsio.https.protocols import http1
 
@@ -305,3 +306,21 @@ async def test_a_body_that_is_announced_as_too_large_is_not_asked_for(size: int,
             answer += chunk
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == statuses
     assert len(asked) == len(statuses) - 1
+
+
+async def test_eager_tasks_answer_a_long_pipeline() -> None:
+    """An application that ends within its start, 600 times after a slow one, is not called ever deeper."""
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        if scope["path"] == "/first":
+            await asyncio.sleep(0.05)
+        await send(ANSWER | {"headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    async with serving(app) as server:
+        asyncio.get_running_loop().set_task_factory(EagerTask())
+        try:
+            received = await exchange(server, get(b"/first") + 600 * get() + LAST)
+        finally:
+            asyncio.get_running_loop().set_task_factory(None)
+    assert received.count(b"HTTP/1.1 200") == 602

@@ -58,7 +58,7 @@ class SharedAnswers:
 
     async def find(self, name: str) -> bytes | None:
         """Return a value; None: there is none, or the storage failed, which is logged."""
-        if self._next is None:
+        if self._next is None or self._next.has_ended:
             self._next = _Round()
             self._next.task = asyncio.create_task(self._read(self._next), name="tlsio acme answers")
         own = self._next
@@ -95,3 +95,8 @@ class _Round:
         self.found: dict[str, bytes] = {}
         self.waiting = 0
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it reads no more: the end of an event loop cancels all tasks."""
+        return self.task is not None and self.task.done()

@@ -53,6 +53,7 @@ class Http1Protocol(asyncio.Protocol):
         "_connection",
         "_deadline",
         "_is_retiring",
+        "_is_starting",
         "_keep_alive",
         "_last_words",
         "_latest",
@@ -91,7 +92,7 @@ class Http1Protocol(asyncio.Protocol):
         self._pipeline: deque[Response] = deque()
         self._unread = b""  # what came with the last of them, and waits until fewer do
         self._last_words: bytes | None = None  # sent after the responses to earlier requests
-        self._is_retiring = False
+        self._is_retiring = self._is_starting = False
         # Flow control, and limits in time: `_deadline` is that of a head, or of the next request.
         self.is_full = self._reading_paused = False
         self._writers: Waiters = {}
@@ -283,7 +284,7 @@ class Http1Protocol(asyncio.Protocol):
             if not self.transport.is_closing():
                 self._running = self._pipeline.popleft()
                 self.read_on()
-                self._running.start(self._call)
+                self._start_next()
         elif self._last_words is not None:
             self._say_last_words()
         else:
@@ -292,6 +293,21 @@ class Http1Protocol(asyncio.Protocol):
                 self.read_on()
             if not self._reader.is_in_head:  # the next request is limited by header_timeout
                 self._await_request()
+
+    def _start_next(self) -> None:
+        """Start the request whose turn it is, and those after it that end before `start` returns.
+
+        Eager tasks may end there. Each would start the next one within itself, ever deeper.
+        """
+        if self._is_starting:
+            return
+        self._is_starting, started = True, None
+        try:
+            while self._running is not started and self._running is not None:
+                started = self._running
+                started.start(self._call)
+        finally:
+            self._is_starting = False
 
     def _await_request(self) -> None:
         """Keep nothing of the last request, which may be the last for long."""
